@@ -1,0 +1,380 @@
+"""Every fact that SpotOn records: frozen, versioned, with an id that the same input always gives again.
+
+Times (``at``) are int64 microseconds UTC taken from the frame. Events travel as JSON, one object each, told apart by
+``type``; what a camera hands to the detection stage (``FrameCaptured``, ``SourceChanged``) travels as MessagePack and
+is never archived.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeAlias
+
+import msgspec
+
+Box = tuple[float, float, float, float]
+
+
+def event_id(stream: str, key: str, seq: int, at_us: int) -> str:
+    """The id of an event, as a UUID in text form: BLAKE2b over stream, partition key, sequence and event time.
+
+    The time is part of it so that a site which starts again with an empty log cannot collide with its own past.
+    """
+    digest = hashlib.blake2b(f"{stream}\0{key}\0{seq}\0{at_us}".encode(), digest_size=16).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What all events share.
+
+    v: schema version of this event's type. id: see ``event_id``. at: event time, microseconds UTC.
+    seq: counts up by one per stream and partition key, from 1.
+    """
+
+    stream: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    id: str
+    at: int
+    site: str
+    seq: int
+    v: int = 1
+
+
+class TrackRef(msgspec.Struct, frozen=True, array_like=True):
+    """A track inside one camera."""
+
+    camera: str
+    track: int
+
+
+# --- frames: from a camera to the detection stage ---------------------------------------------------------------
+
+
+class FrameCaptured(msgspec.Struct, frozen=True, kw_only=True, tag="FrameCaptured"):
+    """One picture. frame: 0-based number in its source; session: counts the connections to the source, from 1.
+
+    first: number of the session's first frame. epoch: event time of a file's first frame, microseconds UTC; 0 for a
+    live source. origin: the number that a file's first frame has. source: where it comes from, without a password.
+    """
+
+    site: str
+    camera: str
+    frame: int
+    at: int
+    session: int
+    first: int = 0
+    epoch: int = 0
+    origin: int = 0
+    source: str = ""
+    size_px: tuple[int, int]
+    jpeg: bytes
+
+
+class SourceChanged(msgspec.Struct, frozen=True, kw_only=True, tag="SourceChanged"):
+    """A source came up, went down or ended (``ended``: a file was read to its end)."""
+
+    site: str
+    camera: str
+    at: int
+    session: int
+    online: bool
+    ended: bool = False
+    reason: str = ""
+    retry_in_s: float | None = None
+
+
+Captured: TypeAlias = FrameCaptured | SourceChanged
+
+
+# --- detections: key camera -------------------------------------------------------------------------------------
+
+
+class Embedding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a detected person looks like. row: index into the boxes; data: little-endian float16, unit length."""
+
+    row: int
+    model: str
+    data: bytes
+
+
+class PeopleDetected(Event, frozen=True, kw_only=True):
+    """Everyone found in one frame, with the track each box belongs to (0: none yet).
+
+    boxes_px: left, top, width, height, in hundredths of a pixel exact; scores in [0, 1], four digits.
+    started, lost, ended: tracks whose life changed with this frame. detector: what found them.
+    tentative: per box the candidate, not yet a track, that it belongs to (0: none); a candidate keeps its number when
+    it starts. dropped: candidates given up.
+    """
+
+    stream: ClassVar[str] = "detections"
+
+    camera: str
+    frame: int
+    size_px: tuple[int, int]
+    boxes_px: list[Box]
+    scores: list[float]
+    tracks: list[int]
+    started: list[int] = []
+    lost: list[int] = []
+    ended: list[int] = []
+    tentative: list[int] = []
+    dropped: list[int] = []
+    embeddings: list[Embedding] = []
+    detector: str = ""
+
+
+class FramesSkipped(Event, frozen=True, kw_only=True):
+    """Frames ``first`` to ``last`` were captured, or due, and never looked at."""
+
+    stream: ClassVar[str] = "detections"
+
+    camera: str
+    first: int
+    last: int
+
+
+class CameraOnline(Event, frozen=True, kw_only=True):
+    """A camera delivers pictures. epoch: event time of a file's first frame, or of a live session's first frame.
+
+    origin: the number that a file's first frame has. source: where the pictures come from, without a password.
+    """
+
+    stream: ClassVar[str] = "detections"
+
+    camera: str
+    session: int
+    size_px: tuple[int, int]
+    epoch: int
+    origin: int = 0
+    source: str = ""
+
+
+class CameraOffline(Event, frozen=True, kw_only=True):
+    """A camera stopped delivering. ended: its file was read to the end, nothing will follow."""
+
+    stream: ClassVar[str] = "detections"
+
+    camera: str
+    session: int
+    reason: str
+    ended: bool = False
+
+
+# --- identities: key site ---------------------------------------------------------------------------------------
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an identity was decided: what was measured beside the bound it was held against.
+
+    distance_m / gate_m: on the floor. mahalanobis / mahalanobis_gate: squared, chi-square with 2 degrees of freedom.
+    appearance / appearance_gate: cosine distance in [0, 2]. gap_s: time since the person was last seen.
+    """
+
+    distance_m: float | None = None
+    gate_m: float | None = None
+    mahalanobis: float | None = None
+    mahalanobis_gate: float | None = None
+    appearance: float | None = None
+    appearance_gate: float | None = None
+    gap_s: float | None = None
+    by: str = ""
+
+
+class PersonAppeared(Event, frozen=True, kw_only=True):
+    """A new identity. person: unique for all time; number: the short form people read, unique in one log."""
+
+    stream: ClassVar[str] = "identities"
+
+    person: str
+    number: int
+    x_m: float
+    y_m: float
+    seen: list[TrackRef]
+
+
+class TrackAssigned(Event, frozen=True, kw_only=True):
+    """From now on this track is this person."""
+
+    stream: ClassVar[str] = "identities"
+
+    person: str
+    camera: str
+    track: int
+    evidence: Evidence
+
+
+class PersonHandedOver(Event, frozen=True, kw_only=True):
+    """A person went on from what one camera sees to what another sees."""
+
+    stream: ClassVar[str] = "identities"
+
+    person: str
+    from_camera: str
+    to_camera: str
+    track: int
+    evidence: Evidence
+
+
+class PersonsMerged(Event, frozen=True, kw_only=True):
+    """Two identities were one person: ``merged`` is ``person`` from now on."""
+
+    stream: ClassVar[str] = "identities"
+
+    person: str
+    merged: str
+    evidence: Evidence
+
+
+class PersonSplit(Event, frozen=True, kw_only=True):
+    """One identity was two people: these tracks are ``new_person`` from now on."""
+
+    stream: ClassVar[str] = "identities"
+
+    person: str
+    new_person: str
+    number: int
+    tracks: list[TrackRef]
+    evidence: Evidence
+
+
+class PersonLeft(Event, frozen=True, kw_only=True):
+    """A person was not seen for the site's ``leave_after_s``, or the last recording ended. last_at: when seen last."""
+
+    stream: ClassVar[str] = "identities"
+
+    person: str
+    x_m: float
+    y_m: float
+    last_at: int
+
+
+# --- positions: key site ----------------------------------------------------------------------------------------
+
+
+class Located(msgspec.Struct, frozen=True, kw_only=True):
+    """One person at one tick. cov_m2: variance of x, covariance, variance of y. seen: empty when only predicted."""
+
+    person: str
+    number: int
+    x_m: float
+    y_m: float
+    vx_m_s: float
+    vy_m_s: float
+    cov_m2: tuple[float, float, float]
+    seen: list[TrackRef]
+    zone: str | None = None
+
+
+class PeopleLocated(Event, frozen=True, kw_only=True):
+    """Everyone on the floor at one tick. frames: which frame of each camera made the tick."""
+
+    stream: ClassVar[str] = "positions"
+
+    tick: int
+    frames: dict[str, int]
+    people: list[Located]
+
+
+# --- behaviour: key site ----------------------------------------------------------------------------------------
+
+
+class ZoneEntered(Event, frozen=True, kw_only=True):
+    """A person is inside a zone from now on."""
+
+    stream: ClassVar[str] = "behaviour"
+
+    person: str
+    zone: str
+
+
+class ZoneLeft(Event, frozen=True, kw_only=True):
+    """A person is outside a zone again, after ``stayed_s``."""
+
+    stream: ClassVar[str] = "behaviour"
+
+    person: str
+    zone: str
+    stayed_s: float
+
+
+DetectionEvent: TypeAlias = PeopleDetected | FramesSkipped | CameraOnline | CameraOffline
+IdentityEvent: TypeAlias = (
+    PersonAppeared | TrackAssigned | PersonHandedOver | PersonsMerged | PersonSplit | PersonLeft
+)
+PositionEvent: TypeAlias = PeopleLocated
+BehaviourEvent: TypeAlias = ZoneEntered | ZoneLeft
+AnyEvent: TypeAlias = DetectionEvent | IdentityEvent | PositionEvent | BehaviourEvent
+
+EVENT_TYPES: tuple[type[Event], ...] = (
+    PeopleDetected, FramesSkipped, CameraOnline, CameraOffline,
+    PersonAppeared, TrackAssigned, PersonHandedOver, PersonsMerged, PersonSplit, PersonLeft,
+    PeopleLocated,
+    ZoneEntered, ZoneLeft,
+)  # fmt: skip
+
+Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+"""(type, version) -> the same fact in the next version's shape. Empty while every type is in its first version."""
+
+
+class _Head(msgspec.Struct):
+    type: str
+    v: int = 1
+
+
+_encoder = msgspec.json.Encoder()
+_head_decoder = msgspec.json.Decoder(_Head)
+_event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_captured_encoder = msgspec.msgpack.Encoder()
+_captured_decoder: msgspec.msgpack.Decoder[Captured] = msgspec.msgpack.Decoder(Captured)
+_versions = {t.__name__: t.version for t in EVENT_TYPES}
+
+
+def encode(event: Event) -> bytes:
+    """The event as one JSON object; the same event always gives the same bytes."""
+    return _encoder.encode(event)
+
+
+def decode(data: bytes, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> AnyEvent:
+    """Read an event of any version so far.
+
+    Raises msgspec.ValidationError when the bytes are no event, or one of a later version than this program knows.
+    """
+    head = _head_decoder.decode(data)
+    newest = _versions.get(head.type)
+    if newest is None:
+        raise msgspec.ValidationError(f"unknown event type {head.type!r}")
+    if head.v == newest:
+        return _event_decoder.decode(data)
+    raw = msgspec.json.decode(data)
+    while raw["v"] < newest:
+        before = raw["v"]
+        raw = upcasters[head.type, before](raw)
+        raw["v"] = before + 1
+    if raw["v"] > newest:
+        raise msgspec.ValidationError(f"{head.type} version {head.v} is newer than this program ({newest})")
+    upcast: AnyEvent = msgspec.convert(raw, AnyEvent)
+    return upcast
+
+
+def encode_captured(captured: Captured) -> bytes:
+    """A captured frame or a change of its source as MessagePack."""
+    return _captured_encoder.encode(captured)
+
+
+def decode_captured(data: bytes) -> Captured:
+    """The reverse of ``encode_captured``; raises msgspec.ValidationError on anything else."""
+    return _captured_decoder.decode(data)
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """One JSON Schema (2020-12) per event type, by name."""
+    schemas = {}
+    for event_type in EVENT_TYPES:
+        schema = msgspec.json.schema(event_type)
+        schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+        schema["title"] = event_type.__name__
+        schemas[event_type.__name__] = schema
+    return schemas
