@@ -1,0 +1,37 @@
+"""One-to-one assignment under a gate: which row goes with which column at the least total cost."""
+
+from __future__ import annotations
+
+import lap
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+
+def assign(cost: Floats, gate: float) -> tuple[Indices, Indices]:
+    """Pair rows with columns so that the sum of ``cost - gate`` over all pairs is least (Jonker and Volgenant, 1987).
+
+    cost: (N, M); a pair is possible only where its cost is below ``gate``; NaN and infinity mean impossible. Returns
+    rows and columns of equal length, rows ascending. A pair that would make the total dearer than leaving both sides
+    alone, at a price of ``gate``, is not made.
+
+    The same matrix always gives the same pairs. When the best total is reached in one way only, the pairs do not
+    depend on the order of rows and columns either; among equal totals the order decides, so callers keep rows and
+    columns in an order of their own (tracks by id, detections as recorded).
+    """
+    possible = np.isfinite(cost) & (cost < gate)
+    rows = np.flatnonzero(possible.any(axis=1))
+    columns = np.flatnonzero(possible.any(axis=0))
+    if not len(rows):
+        return rows, columns
+    inside = np.ix_(rows, columns)
+    # The solver does not take infinity: what is impossible costs more than leaving both sides alone.
+    lowest = float(cost[possible].min())
+    impossible = gate + (gate - lowest) + 1.0
+    usable = np.ascontiguousarray(np.where(possible, cost, impossible)[inside])
+    chosen, _ = lap.lapjv(usable, extend_cost=True, cost_limit=gate, return_cost=False)
+    taken = np.flatnonzero(chosen >= 0)
+    taken = taken[possible[rows[taken], columns[chosen[taken]]]]
+    return rows[taken], columns[chosen[taken]]
