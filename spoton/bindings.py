@@ -1,0 +1,183 @@
+"""Which track of which camera is whom, and what everyone looks like to each camera: the memory behind an identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from spoton.crowd import Crowd
+from spoton.sightings import Sightings
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Halves = NDArray[np.float16]
+
+TrackKey = tuple[str, int]
+"""Camera name and track."""
+
+_FIRST = 0.25
+_GROWTH = 0.25
+_DECAY = 0.34
+_OTHERS = 0.5
+_LOOK_MEMORY = 0.8
+
+
+class Binding(msgspec.Struct, frozen=True, array_like=True):
+    """A track is person ``uid``. weight: in (0, 1], how settled that is. seen_us: when the track was seen last.
+
+    told: the number of the person whom events say it is, 0: none yet.
+    """
+
+    uid: int
+    weight: float
+    seen_us: int
+    told: int = 0
+
+
+Bindings = Mapping[TrackKey, Binding]
+
+
+class Gallery(msgspec.Struct, frozen=True):
+    """One look per person and camera: owner (L,) uid, camera (L,) index, look (L, D) unit rows, all by ``model``.
+
+    Looks are float16, as they came: they make up most of a site's state.
+    """
+
+    owner: Ints
+    camera: Ints
+    look: Halves
+    model: str = ""
+
+
+def no_looks() -> Gallery:
+    """Nobody described yet."""
+    return Gallery(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float16))
+
+
+def bound_matrix(bindings: Bindings, crowd: Crowd, sightings: Sightings, cameras: tuple[str, ...]) -> Floats:
+    """(N, M): how settled it is that a sighting's track is this person, or, negative, another one who is known."""
+    bound = np.zeros((len(crowd), len(sightings)))
+    rows = {int(uid): n for n, uid in enumerate(crowd.uid)}
+    for m, (camera, track) in enumerate(zip(sightings.camera.tolist(), sightings.track.tolist(), strict=True)):
+        binding = bindings.get((cameras[camera], track)) if track else None
+        if binding is not None and binding.uid in rows:
+            bound[:, m] = -_OTHERS * binding.weight
+            bound[rows[binding.uid], m] = binding.weight
+    return bound
+
+
+def rebound(
+    bindings: Bindings,
+    crowd: Crowd,
+    sightings: Sightings,
+    owner: Ints,
+    cameras: tuple[str, ...],
+    at_us: int,
+    forget_us: int,
+) -> dict[TrackKey, Binding]:
+    """The bindings after a tick.
+
+    A track that its person's place denies loses weight until it changes over; one that no longer shows is forgotten.
+    """
+    known = set(crowd.uid.tolist())
+    kept = {key: each for key, each in bindings.items() if each.uid in known and at_us - each.seen_us <= forget_us}
+    for m in np.flatnonzero(sightings.track > 0).tolist():
+        key = (cameras[int(sightings.camera[m])], int(sightings.track[m]))
+        before = kept.get(key)
+        uid = int(crowd.uid[owner[m]]) if owner[m] >= 0 else None
+        if before is not None and before.uid == uid:
+            kept[key] = Binding(uid, min(1.0, before.weight + _GROWTH), at_us, before.told)
+        elif before is not None and before.weight > _DECAY:
+            kept[key] = Binding(before.uid, before.weight - _DECAY, at_us, before.told)
+        elif uid is not None:
+            kept[key] = Binding(uid, _FIRST, at_us, before.told if before else 0)
+        elif before is not None:
+            del kept[key]
+    return kept
+
+
+def handed_to(bindings: Bindings, old_uid: int, new_uid: int, told: int) -> dict[TrackKey, Binding]:
+    """All tracks of one person given to another; those that events spoke of are taken to be ``told`` from now on."""
+    return {
+        key: Binding(new_uid, each.weight, each.seen_us, told if each.told else 0) if each.uid == old_uid else each
+        for key, each in bindings.items()
+    }
+
+
+def alike(gallery: Gallery, crowd: Crowd, sightings: Sightings, gate: float) -> Floats:
+    """(N, M) in [-1, 1]: how much alike a person and a sighting look to the same camera; 0 where it cannot be said."""
+    evidence = np.zeros((len(crowd), len(sightings)))
+    if gallery.model != sightings.looks_by or not len(gallery.owner) or gate <= 0:
+        return evidence
+    rows = np.searchsorted(crowd.uid, gallery.owner)
+    described = (sightings.look != 0.0).any(axis=1)
+    known = np.isin(gallery.owner, crowd.uid)
+    same, columns = np.nonzero((gallery.camera[:, None] == sightings.camera[None]) & described[None] & known[:, None])
+    apart = 1.0 - np.einsum("kd,kd->k", gallery.look[same].astype(np.float64), sightings.look[columns])
+    evidence[rows[same], columns] = np.clip((gate - apart) / gate, -1.0, 1.0)
+    return evidence
+
+
+def looked(gallery: Gallery, crowd: Crowd, sightings: Sightings, owner: Ints) -> Gallery:
+    """The gallery with what this tick shows, less those who are no longer known."""
+    if sightings.looks_by and gallery.model != sightings.looks_by:
+        none = np.zeros((0, sightings.look.shape[1]), dtype=np.float16)
+        gallery = Gallery(gallery.owner[:0], gallery.camera[:0], none, sightings.looks_by)
+    keep = np.isin(gallery.owner, crowd.uid)
+    keys = zip(gallery.owner[keep].tolist(), gallery.camera[keep].tolist(), strict=True)
+    entries = dict(zip(keys, gallery.look[keep].astype(np.float64), strict=True))
+    if not sightings.looks_by:
+        return gallery if keep.all() else _gallery(entries, gallery)
+    for m in np.flatnonzero((sightings.look != 0.0).any(axis=1) & (owner >= 0)).tolist():
+        key = (int(crowd.uid[owner[m]]), int(sightings.camera[m]))
+        before = entries.get(key)
+        fresh = sightings.look[m] if before is None else _LOOK_MEMORY * before + (1 - _LOOK_MEMORY) * sightings.look[m]
+        entries[key] = fresh / np.linalg.norm(fresh)
+    return _gallery(entries, gallery)
+
+
+def looks_apart(gallery: Gallery, one: int, other: int) -> float | None:
+    """Cosine distance of two people, to the same camera where one described both, else the least; None: not known."""
+    a, b = gallery.owner == one, gallery.owner == other
+    if not a.any() or not b.any():
+        return None
+    apart = 1.0 - gallery.look[a].astype(np.float64) @ gallery.look[b].astype(np.float64).T
+    same = gallery.camera[a][:, None] == gallery.camera[b][None]
+    return float(apart[same].min() if same.any() else apart.min())
+
+
+def looks_of(gallery: Gallery, old_uid: int, new_uid: int) -> Gallery:
+    """The gallery after one person turned out to be another: their looks go over where the other has none."""
+    has = set(gallery.camera[gallery.owner == new_uid].tolist())
+    moves = gallery.owner == old_uid
+    keep = ~moves | np.array([camera not in has for camera in gallery.camera.tolist()], dtype=np.bool_)
+    owner = np.where(moves, new_uid, gallery.owner)
+    order = np.lexsort((gallery.camera[keep], owner[keep]))
+    return Gallery(owner[keep][order], gallery.camera[keep][order], gallery.look[keep][order], gallery.model)
+
+
+def relooked(gallery: Gallery, before: Sequence[str], after: Sequence[str]) -> Gallery:
+    """The gallery for another set of cameras: looks to cameras that went away are forgotten."""
+    if tuple(before) == tuple(after):
+        return gallery
+    places = {name: k for k, name in enumerate(after)}
+    moved = np.array([places.get(name, -1) for name in before], dtype=np.int64)
+    camera = moved[gallery.camera]
+    keep = camera >= 0
+    order = np.lexsort((camera[keep], gallery.owner[keep]))
+    return Gallery(
+        gallery.owner[keep][order], camera[keep][order], gallery.look[keep][order], gallery.model
+    )
+
+
+def _gallery(entries: Mapping[tuple[int, int], Floats], like: Gallery) -> Gallery:
+    keys = sorted(entries)
+    return Gallery(
+        np.array([key[0] for key in keys], dtype=np.int64),
+        np.array([key[1] for key in keys], dtype=np.int64),
+        np.array([entries[key] for key in keys], dtype=np.float16).reshape(len(keys), like.look.shape[1]),
+        like.model,
+    )

@@ -1,0 +1,123 @@
+"""Everyone whom a site may know, as arrays: one row per person, confirmed or not yet.
+
+Rows are ordered by ``uid``, which counts up with each birth, so a lower row is an older person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from spoton import motion
+from spoton.ticks import NEVER_US
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+ACCEL_SIGMA = 1.0
+"""Square root of the spectral density of walking people's acceleration, m/s^1.5."""
+BRAKE_S = 1.0
+"""An unseen person's speed falls to 1/e in this time: people who vanish rarely walk straight on."""
+
+_STILL_M2_S2 = 1.0
+_WIDEST_M2 = 9.0
+
+
+class Crowd(msgspec.Struct, frozen=True):
+    """State of N people on a floor seen by C cameras; arrays are never changed in place.
+
+    uid, number: (N,); number 0 until confirmed. mean: (N, 4) x, y m, vx, vy m/s. cov: (N, 4, 4). belief: (N,) log odds
+    that the person is there. born_us, seen_us: (N,). shown_us: (N, C) when each camera saw the person last. home: (N,)
+    the camera that the person is reckoned to, -1 none.
+    """
+
+    uid: Ints
+    number: Ints
+    mean: Floats
+    cov: Floats
+    belief: Floats
+    born_us: Ints
+    seen_us: Ints
+    shown_us: Ints
+    home: Ints
+
+    def __len__(self) -> int:
+        return len(self.uid)
+
+
+def nobody(cameras: int) -> Crowd:
+    """No person, as seen by that many cameras."""
+    none = np.zeros(0, dtype=np.int64)
+    return Crowd(
+        uid=none, number=none, mean=np.zeros((0, 4)), cov=np.zeros((0, 4, 4)), belief=np.zeros(0), born_us=none,
+        seen_us=none, shown_us=np.zeros((0, cameras), dtype=np.int64), home=none,
+    )  # fmt: skip
+
+
+def newborn(uids: Sequence[int], floor_m: Floats, cov_m2: Floats, at_us: int, cameras: int) -> Crowd:
+    """People first seen now at ``floor_m`` (N, 2), with a walker's unknown speed."""
+    count = len(floor_m)
+    mean, cov = np.zeros((count, 4)), np.zeros((count, 4, 4))
+    mean[:, :2], cov[:, :2, :2] = floor_m, cov_m2
+    cov[:, [2, 3], [2, 3]] = _STILL_M2_S2
+    now = np.full(count, at_us, dtype=np.int64)
+    return Crowd(
+        uid=np.array(uids, dtype=np.int64), number=np.zeros(count, dtype=np.int64), mean=mean, cov=cov,
+        belief=np.zeros(count), born_us=now, seen_us=now,
+        shown_us=np.full((count, cameras), NEVER_US, dtype=np.int64), home=np.full(count, -1, dtype=np.int64),
+    )  # fmt: skip
+
+
+def with_values(crowd: Crowd, **values: Any) -> Crowd:
+    """The crowd with some arrays replaced."""
+    changed: Crowd = msgspec.structs.replace(crowd, **values)
+    return changed
+
+
+def kept(crowd: Crowd, keep: Bools) -> Crowd:
+    """Only the rows where ``keep``."""
+    if keep.all():
+        return crowd
+    return Crowd(**{name: getattr(crowd, name)[keep] for name in Crowd.__struct_fields__})
+
+
+def joined(first: Crowd, second: Crowd) -> Crowd:
+    """The rows of both, ``first`` before ``second``."""
+    if not len(second):
+        return first
+    return Crowd(
+        **{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in Crowd.__struct_fields__}
+    )
+
+
+def predicted(crowd: Crowd, dt_s: float, at_us: int, brake_after_s: float) -> Crowd:
+    """Everyone carried ``dt_s`` forward to ``at_us``; whoever was unseen for ``brake_after_s`` slows down."""
+    if not len(crowd) or dt_s <= 0:
+        return crowd
+    F, Q = motion.constant_velocity(dt_s, 2, ACCEL_SIGMA)
+    mean, cov = motion.predict(crowd.mean, crowd.cov, F, Q)
+    unseen = (at_us - crowd.seen_us) / 1e6 > brake_after_s
+    mean[:, 2:] *= np.where(unseen, np.exp(-dt_s / BRAKE_S), 1.0)[:, None]
+    # Someone lost for long could be anywhere within reach: past that the spread tells nothing more.
+    spread = np.maximum(cov[:, 0, 0], cov[:, 1, 1]) / _WIDEST_M2
+    cov = cov / np.maximum(spread, 1.0)[:, None, None]
+    return with_values(crowd, mean=mean, cov=cov)
+
+
+def reseen(crowd: Crowd, before: Sequence[str], after: Sequence[str]) -> Crowd:
+    """The crowd for another set of cameras: what cameras that went away saw is forgotten."""
+    if tuple(before) == tuple(after):
+        return crowd
+    shown = np.full((len(crowd), len(after)), NEVER_US, dtype=np.int64)
+    places = {name: k for k, name in enumerate(after)}
+    moved = np.array([places.get(name, -1) for name in before], dtype=np.int64)
+    for old, new in enumerate(moved):
+        if new >= 0:
+            shown[:, new] = crowd.shown_us[:, old]
+    home = np.where(crowd.home >= 0, moved[crowd.home] if len(moved) else -1, -1)
+    return with_values(crowd, shown_us=shown, home=home)

@@ -1,0 +1,284 @@
+"""Who becomes a person, who comes back, who was somebody else, who went on to another camera and who has left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spoton.bindings import Binding, Gallery, TrackKey, handed_to, looks_apart, looks_of
+from spoton.crowd import Crowd, kept, with_values
+from spoton.events import (
+    Evidence,
+    IdentityEvent,
+    PersonAppeared,
+    PersonHandedOver,
+    PersonLeft,
+    PersonsMerged,
+    TrackAssigned,
+    TrackRef,
+)
+from spoton.fusion import MAHALANOBIS_GATE, STICKY_GATE, Match
+from spoton.presence import CONFIRMED, DISBELIEVED
+from spoton.sightings import Sightings, SiteView
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+Finding = tuple[type[IdentityEvent], dict[str, Any]]
+"""An event without its head: kind and fields."""
+
+RECENT_US = 1_000_000
+"""What was seen within this time counts as seen together."""
+LISTED_US = 350_000
+"""A person unseen for longer is remembered, but no longer shown: where they went can only be guessed."""
+
+_SAME_PLACE = 0.5
+_SAME_FOR_US = 1_000_000
+_SETTLED_US = 5_000_000
+_SETTLED_SAME_FOR_US = 3_000_000
+_RETURN_M_S = 1.5
+_FARTHEST_RETURN_M = 6.0
+_CANDIDATE_LIFE_US = 500_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lives:
+    """Everyone at one tick. close: pairs of uids that stand in one place, each with the time since when.
+
+    found: what happened so far at this tick, in order.
+    """
+
+    at_us: int
+    site_first_us: int
+    last_number: int
+    crowd: Crowd
+    bindings: Mapping[TrackKey, Binding]
+    gallery: Gallery
+    close: Mapping[tuple[int, int], int]
+    found: tuple[Finding, ...] = ()
+
+    def name(self, number: int) -> str:
+        """The identity that belongs to a number."""
+        return f"{self.site_first_us // 1_000_000:x}-{number}"
+
+
+def paired(lives: Lives, gate_m: float) -> Lives:
+    """Keep account of who stands where someone else does without one camera showing both of them at once."""
+    crowd = lives.crowd
+    here = lives.at_us - crowd.seen_us <= RECENT_US
+    apart = np.hypot(*(crowd.mean[:, None, :2] - crowd.mean[None, :, :2]).transpose(2, 0, 1))
+    now = (crowd.shown_us == lives.at_us).astype(np.int64)
+    near = np.triu((apart < _SAME_PLACE * gate_m) & (now @ now.T == 0) & here[:, None] & here[None], 1)
+    rows, columns = np.nonzero(near)
+    uid = crowd.uid.tolist()
+    pairs = [(uid[a], uid[b]) for a, b in zip(rows.tolist(), columns.tolist(), strict=True)]
+    return replace(lives, close={pair: lives.close.get(pair, lives.at_us) for pair in pairs})
+
+
+def merged(lives: Lives) -> Lives:
+    """Make one of those who stood in one place for long enough: the confirmed one, or the older, stays."""
+    for (older, younger), since_us in sorted(lives.close.items()):
+        if not {older, younger} <= set(lives.crowd.uid.tolist()):
+            continue
+        rows = np.searchsorted(lives.crowd.uid, [older, younger])
+        settled = since_us - int(lives.crowd.born_us[rows[1]]) >= _SETTLED_US
+        if lives.at_us - since_us < (_SETTLED_SAME_FOR_US if settled else _SAME_FOR_US):
+            continue
+        numbers = lives.crowd.number[rows]
+        stays, goes = (0, 1) if numbers[0] > 0 or numbers[1] == 0 else (1, 0)
+        found = lives.found
+        if numbers[goes] > 0:
+            places = lives.crowd.mean[rows, :2]
+            evidence = Evidence(
+                distance_m=_rounded(np.hypot(*(places[0] - places[1]))),
+                gap_s=_rounded((lives.at_us - since_us) / 1e6),
+                appearance=_rounded(looks_apart(lives.gallery, older, younger)),
+                by="same place",
+            )
+            names = {"person": lives.name(int(numbers[stays])), "merged": lives.name(int(numbers[goes]))}
+            found = (*found, (PersonsMerged, {**names, "evidence": evidence}))
+        lives = replace(_one_instead(lives, int(rows[goes]), int(rows[stays]), moved=False), found=found)
+    return lives
+
+
+def confirmed(lives: Lives, view: SiteView, seen: Mapping[int, list[TrackRef]]) -> Lives:
+    """Give a number to everyone now sure enough: that of a person lost nearby where one fits, else a new one.
+
+    seen: uid to the tracks that show it now.
+    """
+    thresholds = view.site.thresholds
+    crowd = lives.crowd
+    doubles = {uid for pair in lives.close for uid in pair if _beside_a_person(crowd, pair, uid)}
+    cameras_now = (crowd.shown_us == lives.at_us).sum(axis=1)
+    old_enough = (lives.at_us - crowd.born_us >= thresholds.confirm_s * 1e6) | (cameras_now >= 2)
+    ready = (crowd.number == 0) & (crowd.belief >= CONFIRMED) & old_enough & (crowd.seen_us == lives.at_us)
+    for uid in crowd.uid[ready].tolist():
+        if uid in doubles:
+            continue
+        lives = _returned(lives, uid, view) or _appeared(lives, uid, seen.get(uid, []))
+    return lives
+
+
+def _beside_a_person(crowd: Crowd, pair: tuple[int, int], uid: int) -> bool:
+    number = crowd.number[np.searchsorted(crowd.uid, pair)]
+    return bool((number > 0).any()) and bool(crowd.number[np.searchsorted(crowd.uid, uid)] == 0)
+
+
+def _appeared(lives: Lives, uid: int, seen: list[TrackRef]) -> Lives:
+    row = int(np.searchsorted(lives.crowd.uid, uid))
+    number = lives.last_number + 1
+    numbers = lives.crowd.number.copy()
+    numbers[row] = number
+    x_m, y_m = lives.crowd.mean[row, :2].tolist()
+    fields = {"person": lives.name(number), "number": number, "x_m": round(x_m, 3), "y_m": round(y_m, 3), "seen": seen}
+    return replace(
+        lives,
+        last_number=number,
+        crowd=with_values(lives.crowd, number=numbers),
+        found=(*lives.found, (PersonAppeared, fields)),
+    )
+
+
+def _returned(lives: Lives, uid: int, view: SiteView) -> Lives | None:
+    """The same lives with a lost person found again in ``uid``; None when nobody lost fits."""
+    thresholds, crowd = view.site.thresholds, lives.crowd
+    row = int(np.searchsorted(crowd.uid, uid))
+    gap_s = (int(crowd.born_us[row]) - crowd.seen_us) / 1e6
+    lost = (crowd.number > 0) & (crowd.seen_us < crowd.born_us[row])
+    apart = np.hypot(*(crowd.mean[:, :2] - crowd.mean[row, :2]).T)
+    reach = np.minimum(thresholds.gate_m + _RETURN_M_S * gap_s, _FARTHEST_RETURN_M)
+    best: tuple[float, int, float | None] | None = None
+    for k in np.flatnonzero(lost & (apart <= reach)).tolist():
+        looks = looks_apart(lives.gallery, int(crowd.uid[k]), uid)
+        if looks is not None and looks > thresholds.appearance_gate:
+            continue
+        cost = float(apart[k] / reach[k]) + (0.0 if looks is None else looks / thresholds.appearance_gate)
+        if best is None or cost < best[0]:
+            best = (cost, k, looks)
+    if best is None:
+        return None
+    return _one_instead(lives, row, best[1], moved=True)
+
+
+def _one_instead(lives: Lives, goes: int, stays: int, *, moved: bool) -> Lives:
+    """Row ``goes`` turns out to be ``stays``. moved: who stays is where the other one is."""
+    crowd = lives.crowd
+    old_uid, uid, number = int(crowd.uid[goes]), int(crowd.uid[stays]), int(crowd.number[stays])
+    shown, seen = crowd.shown_us.copy(), crowd.seen_us.copy()
+    shown[stays] = np.maximum(shown[stays], shown[goes])
+    seen[stays] = max(int(seen[stays]), int(seen[goes]))
+    values: dict[str, Any] = {"shown_us": shown, "seen_us": seen}
+    if moved:
+        for name in ("mean", "cov", "belief"):
+            array = getattr(crowd, name).copy()
+            array[stays] = array[goes]
+            values[name] = array
+    crowd = with_values(crowd, **values)
+    told = number if not moved else 0
+    return replace(
+        lives,
+        crowd=kept(crowd, crowd.uid != old_uid),
+        bindings=handed_to(lives.bindings, old_uid, uid, told),
+        gallery=looks_of(lives.gallery, old_uid, uid),
+        close={pair: since for pair, since in lives.close.items() if old_uid not in pair},
+    )
+
+
+def told(lives: Lives, sightings: Sightings, owner_uid: Ints, view: SiteView) -> Lives:
+    """Say of every track that shows a person for the first time, or another one than before, whose it is."""
+    bindings, found = dict(lives.bindings), list(lives.found)
+    numbers = dict(zip(lives.crowd.uid.tolist(), lives.crowd.number.tolist(), strict=True))
+    for m in np.flatnonzero(sightings.firm).tolist():
+        camera, track = view.cameras[int(sightings.camera[m])], int(sightings.track[m])
+        binding = bindings.get((camera, track))
+        number = numbers.get(binding.uid, 0) if binding is not None else 0
+        if binding is None or not number or binding.told == number or int(owner_uid[m]) != binding.uid:
+            continue
+        row = int(np.searchsorted(lives.crowd.uid, binding.uid))
+        evidence = _evidence(lives, row, sightings, m, view)
+        fields = {"person": lives.name(number), "camera": camera, "track": track, "evidence": evidence}
+        found.append((TrackAssigned, fields))
+        bindings[camera, track] = Binding(binding.uid, binding.weight, binding.seen_us, number)
+    return replace(lives, bindings=bindings, found=tuple(found))
+
+
+def _evidence(lives: Lives, row: int, sightings: Sightings, m: int, view: SiteView) -> Evidence:
+    one = kept(lives.crowd, np.arange(len(lives.crowd)) == row)
+    match = Match(one, sightings)
+    uid = int(lives.crowd.uid[row])
+    own = lives.gallery.look[lives.gallery.owner == uid].astype(np.float64)
+    looks = None
+    if len(own) and lives.gallery.model == sightings.looks_by and sightings.look[m].any():
+        looks = float((1.0 - own @ sightings.look[m]).min())
+    return Evidence(
+        distance_m=_rounded(match.distance_m[0, m]),
+        gate_m=view.site.thresholds.gate_m,
+        mahalanobis=_rounded(match.d2[0, m]),
+        mahalanobis_gate=MAHALANOBIS_GATE if match.d2[0, m] <= MAHALANOBIS_GATE else STICKY_GATE,
+        appearance=_rounded(looks),
+        appearance_gate=None if looks is None else view.site.thresholds.appearance_gate,
+        by="place",
+    )
+
+
+def handed_over(lives: Lives, view: SiteView, seen: Mapping[int, list[TrackRef]]) -> Lives:
+    """A person whose camera has not shown them for a while goes over to one that does."""
+    crowd, found, home = lives.crowd, list(lives.found), lives.crowd.home.copy()
+    now = crowd.shown_us == lives.at_us
+    for row in np.flatnonzero((crowd.number > 0) & now.any(axis=1)).tolist():
+        refs = seen.get(int(crowd.uid[row]), [])
+        if home[row] < 0:
+            home[row] = int(np.argmax(now[row]))
+            continue
+        left_us = int(crowd.shown_us[row, home[row]])
+        if lives.at_us - left_us < RECENT_US or not refs:
+            continue
+        fields = {
+            "person": lives.name(int(crowd.number[row])), "from_camera": view.cameras[int(home[row])],
+            "to_camera": refs[0].camera, "track": refs[0].track,
+            "evidence": Evidence(gap_s=_rounded((lives.at_us - left_us) / 1e6), by="place"),
+        }  # fmt: skip
+        found.append((PersonHandedOver, fields))
+        home[row] = view.cameras.index(refs[0].camera)
+    return replace(lives, crowd=with_values(crowd, home=home), found=tuple(found))
+
+
+def departed(lives: Lives, view: SiteView) -> Lives:
+    """Let go of people unseen for too long, and of candidates who came to nothing."""
+    crowd, thresholds = lives.crowd, view.site.thresholds
+    unseen_us = lives.at_us - crowd.seen_us
+    patience_us = max(_CANDIDATE_LIFE_US, 3 * view.rhythm.period_us // 2)
+    over = (crowd.number == 0) & ((unseen_us > patience_us) | (crowd.belief <= DISBELIEVED))
+    gone = (crowd.number > 0) & (unseen_us >= thresholds.leave_after_s * 1e6)
+    return let_go(lives, over | gone)
+
+
+def overdue(lives: Lives, view: SiteView) -> Lives:
+    """Let go of everyone unseen for ``leave_after_s`` before anyone is recognised in a tick.
+
+    After a gap in the ticks a track that goes on, or has started anew under an old number, would else make whoever it
+    shows a person who left long ago. Where ticks come more slowly than people leave, a tick and a half is waited for.
+    """
+    patience_us = max(view.site.thresholds.leave_after_s * 1e6, 1.5 * view.rhythm.period_us)
+    return let_go(lives, lives.at_us - lives.crowd.seen_us >= patience_us)
+
+
+def let_go(lives: Lives, going: Bools) -> Lives:
+    """Without the rows that are ``going``, (N,); those of them who have a number are said to have left."""
+    crowd, found = lives.crowd, list(lives.found)
+    for row in np.flatnonzero(going & (crowd.number > 0)).tolist():
+        x_m, y_m = crowd.mean[row, :2].tolist()
+        fields = {
+            "person": lives.name(int(crowd.number[row])), "x_m": round(x_m, 3), "y_m": round(y_m, 3),
+            "last_at": int(crowd.seen_us[row]),
+        }  # fmt: skip
+        found.append((PersonLeft, fields))
+    return replace(lives, crowd=kept(crowd, ~going), found=tuple(found))
+
+
+def _rounded(value: float | np.floating[Any] | None) -> float | None:
+    return None if value is None else round(float(value), 4)

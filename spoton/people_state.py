@@ -1,0 +1,79 @@
+"""What one site remembers between two events, as a value that travels as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from spoton import crowd as crowds
+from spoton.bindings import Binding, Gallery, TrackKey, no_looks, relooked
+from spoton.crowd import Crowd
+from spoton.errors import InputError
+from spoton.ticks import NEVER_US, Alignment
+
+
+class PeopleState(msgspec.Struct, frozen=True):
+    """Everything a site remembers between two events.
+
+    cameras: what the camera columns of ``crowd`` stand for. at_us, first_us: last and first tick. close: who stands in
+    one place with whom since when, by uid. last_number, ticks, identities_seq, positions_seq: counted so far; these
+    follow from the decided events, all else from the detections.
+    """
+
+    alignment: Alignment = Alignment()
+    cameras: tuple[str, ...] = ()
+    at_us: int = NEVER_US
+    first_us: int = NEVER_US
+    crowd: Crowd = msgspec.field(default_factory=lambda: crowds.nobody(0))
+    bindings: dict[TrackKey, Binding] = {}
+    gallery: Gallery = msgspec.field(default_factory=no_looks)
+    close: dict[tuple[int, int], int] = {}
+    next_uid: int = 1
+    last_number: int = 0
+    ticks: int = 0
+    identities_seq: int = 0
+    positions_seq: int = 0
+
+
+def with_cameras(state: PeopleState, cameras: tuple[str, ...]) -> PeopleState:
+    """The state after the site's cameras changed: every column that stands for one moves with it."""
+    if state.cameras == cameras:
+        return state
+    changed: PeopleState = msgspec.structs.replace(
+        state,
+        cameras=cameras,
+        crowd=crowds.reseen(state.crowd, state.cameras, cameras),
+        gallery=relooked(state.gallery, state.cameras, cameras),
+    )
+    return changed
+
+
+def _array_out(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
+    raise NotImplementedError(f"cannot pack {type(value).__name__}")
+
+
+def _array_in(_: type, value: Any) -> Any:
+    dtype, shape, data = value
+    return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_array_out)
+_decoder: msgspec.msgpack.Decoder[PeopleState] = msgspec.msgpack.Decoder(PeopleState, dec_hook=_array_in)
+
+pack: Callable[[PeopleState], bytes] = _encoder.encode
+
+
+def unpack(data: bytes) -> PeopleState:
+    """The exact reverse of ``pack``; InputError when the bytes are no state."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"state of a site's people, {len(data)} bytes, cannot be read ({error})",
+            remedy="another version wrote it, or it is damaged: start with a new data folder",
+        ) from error
