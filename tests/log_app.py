@@ -1,0 +1,68 @@
+"""A Faust app on the embedded log, run by the tests in a process of its own: ``log_app.py URL FIRST LAST``.
+
+It feeds the numbers FIRST to LAST into ``numbers`` and says ``acked n`` when n is durable. An agent counts them per
+key in a table and sends one ``doubled`` record per number; the table remembers the last number of each key, so a
+number that comes twice counts once. When all are done it says ``done`` and prints the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+import faust
+from mode import Worker
+
+from spoton.log.transport import register
+
+KEYS = 6
+
+
+def make_app(url: str, first: int, last: int) -> faust.App:
+    app = faust.App(
+        "counter", broker=url, store="memory://", topic_partitions=3, web_enabled=False, topic_disable_leader=True,
+        broker_commit_interval=0.2,
+    )  # fmt: skip
+    numbers = app.topic("numbers", key_type=str, value_type=int)
+    doubled = app.topic("doubled", key_type=str, value_type=dict)
+    counts = app.Table("counts", default=lambda: [0, 0])
+    all_fed = asyncio.Event()
+
+    @app.agent(numbers, name="count")
+    async def count(stream):
+        async for key, number in stream.items():
+            seen, newest = counts[key]
+            if number > newest:
+                await doubled.send(key=key, value={"id": f"{key}:{number}", "double": 2 * number})
+                counts[key] = [seen + 1, number]
+
+    @app.task
+    async def feed(app):
+        say("ready " + json.dumps(dict(counts)))
+        for number in range(first, last + 1):
+            sent = await numbers.send(key=f"key-{number % KEYS}", value=number)
+            sent.add_done_callback(lambda done, number=number: done.exception() or say(f"acked {number}"))
+            if number % 5 == 0:
+                await asyncio.sleep(0.002)
+        all_fed.set()
+
+    @app.timer(0.05)
+    async def watch():
+        if all_fed.is_set() and sum(seen for seen, _ in counts.values()) == last:
+            all_fed.clear()
+            await app.producer.flush()
+            say("done " + json.dumps(dict(counts)))
+
+    return app
+
+
+def say(line: str) -> None:
+    sys.__stdout__.write(line + "\n")
+    sys.__stdout__.flush()
+
+
+if __name__ == "__main__":
+    register()
+    app = make_app(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    Worker(app, loglevel="WARNING").execute_from_commandline()
