@@ -1,0 +1,124 @@
+"""What the demo achieved: the events in its log against the exact truth of the simulated world."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from spoton import events
+from spoton.errors import SpotOnError
+from spoton.log.reader import LogReader
+from spoton.offline.mot_text import FloorRows
+from spoton.offline.scores import floor_errors_m, score_floor
+from spoton.sim.plaza import Plaza
+
+LONGEST_S = 600.0
+"""Of a long run the last ten minutes are scored."""
+
+
+def score(plaza: Plaza, log: Path, epoch_us: int) -> dict[str, Any]:
+    """The demo's figures, every frame counted from the first that a camera delivered to the last tick.
+
+    Truth is everyone on the plaza whom at least one camera has in its picture from foot to head; found is everyone
+    whom SpotOn placed on it. ``fps_per_camera`` is the slowest camera's, counted from its own first frame.
+
+    Raises SpotOnError when nobody was located: there is nothing to score then.
+    """
+    frames, located, detectors = _read(log)
+    if not located or not frames:
+        raise SpotOnError("the demo ran too short to score anything", remedy="give it 10 seconds or more")
+
+    def frame_of(at_us: int) -> int:
+        return round((at_us - epoch_us) * plaza.fps / 1e6)
+
+    last = frame_of(located[-1].at)
+    first = max(min(min(seen) for seen in frames.values()), last - round(LONGEST_S * plaza.fps))
+    truth = _truth(plaza, first, last)
+    found = _rows(
+        [
+            (frame_of(tick.at), one.number, one.x_m, one.y_m)
+            for tick in located
+            if first <= frame_of(tick.at)
+            for one in tick.people
+        ],
+        plaza,
+        first,
+    )
+    scores = score_floor(truth, found)
+    errors_m = floor_errors_m(truth, found)
+    duration_s = (last - first + 1) / plaza.fps
+    rates = [_rate_fps(seen, first, last, plaza.fps) for seen in frames.values()]
+    return {
+        "idf1": round(scores.idf1, 2),
+        "mota": round(scores.mota, 2),
+        "floor_error_median_m": round(float(np.median(errors_m)), 3) if len(errors_m) else None,
+        "fps_per_camera": round(min(rates), 2),
+        "detector": ", ".join(sorted(detectors)),
+        "people": plaza.people,
+        "hota": round(scores.hota, 2),
+        "id_switches": scores.id_switches,
+        "persons_true": len(np.unique(truth.ids)),
+        "persons_found": len(np.unique(found.ids)),
+        "cameras": len(frames),
+        "seconds": round(duration_s, 1),
+    }
+
+
+def _rate_fps(seen: list[int], first: int, last: int, fps: float) -> float:
+    """Frames looked at a second, from the camera's own first frame on."""
+    counted = [n for n in seen if first <= n <= last]
+    return len(counted) * fps / (last - min(counted) + 1) if counted else 0.0
+
+
+def _read(log: Path) -> tuple[dict[str, list[int]], list[events.PeopleLocated], set[str]]:
+    detectors: set[str] = set()
+    frames: dict[str, list[int]] = defaultdict(list)
+    located: list[events.PeopleLocated] = []
+    with LogReader(log) as reader:
+        for topic in ("detections", "positions"):
+            for partition in range(reader.topic(topic).partitions):
+                for record in reader.records(topic, partition):
+                    event = events.decode(record.value or b"")
+                    if isinstance(event, events.PeopleDetected):
+                        frames[event.camera].append(event.frame)
+                        detectors.add(event.detector)
+                    elif isinstance(event, events.PeopleLocated):
+                        located.append(event)
+    return frames, located, detectors
+
+
+def _truth(plaza: Plaza, first: int, last: int) -> FloorRows:
+    rows: list[tuple[int, int, float, float]] = []
+    for n in range(first, last + 1):
+        ids, floor_m = plaza.truth(n)
+        rows.extend((n, int(i), x, y) for i, (x, y) in zip(ids, floor_m, strict=True))
+    return _rows(rows, plaza, first)
+
+
+def _rows(rows: list[tuple[int, int, float, float]], plaza: Plaza, first: int) -> FloorRows:
+    """Rows on the plaza and in some camera's picture; frames counted from 1."""
+    table = np.array(rows, dtype=np.float64).reshape(-1, 4)
+    size_m = np.asarray(plaza.layout.size_m)
+    table = table[np.all((table[:, 2:] >= 0) & (table[:, 2:] <= size_m), axis=1)]
+    table = table[np.any(plaza.seeing(table[:, 2:]), axis=1)]
+    return FloorRows(
+        frames=table[:, 0].astype(np.int64) - first + 1, ids=table[:, 1].astype(np.int64), floor_m=table[:, 2:]
+    )
+
+
+def render(result: dict[str, Any], console: Console) -> None:
+    """The figures as a small table."""
+    table = Table(title=f"The plaza, {result['seconds']:g} s, against the exact truth", show_header=False)
+    table.add_row("identity (IDF1)", f"{result['idf1']:.1f} %")
+    table.add_row("accuracy (MOTA)", f"{result['mota']:.1f} %")
+    error_m = result["floor_error_median_m"]
+    table.add_row("median error on the floor", "no data" if error_m is None else f"{error_m:.2f} m")
+    table.add_row("frames per second and camera", f"{result['fps_per_camera']:.1f} of 10, {result['cameras']} cameras")
+    table.add_row("persons", f"{result['persons_found']} found, {result['persons_true']} true")
+    table.add_row("detector", result["detector"])
+    console.print(table)
