@@ -1,0 +1,190 @@
+"""History keeps every event once, with its exact bytes, and answers about it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from spoton import events
+from spoton.errors import HistoryError, InputError
+from spoton.history.embedded import EmbeddedPostgres
+from spoton.history.history import History
+
+START = 1_700_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """SPOTON_TEST_DATABASE when set (a server), else the embedded PostgreSQL."""
+    given = os.environ.get("SPOTON_TEST_DATABASE")
+    if given:
+        yield given
+        return
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    yield server.url
+    server.stop()
+
+
+@pytest_asyncio.fixture
+async def url(server_url: str) -> AsyncIterator[str]:
+    """A database of this test's own."""
+    name = f"spoton_test_{os.urandom(6).hex()}"
+    admin = await asyncpg.connect(server_url)
+    await admin.execute(f"CREATE DATABASE {name}")
+    base, _, query = server_url.partition("?")
+    yield f"{base.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest_asyncio.fixture
+async def history(url: str) -> AsyncIterator[History]:
+    opened = await History.connect(url)
+    yield opened
+    await opened.close()
+
+
+def located(tick: int, *numbers: int) -> events.PeopleLocated:
+    at = START + tick * 100_000
+    return events.PeopleLocated(
+        id=events.event_id("positions", "plaza", tick + 1, at),
+        at=at,
+        site="plaza",
+        seq=tick + 1,
+        tick=tick,
+        frames={"north": tick},
+        people=[
+            events.Located(
+                person=f"p-{n}",
+                number=n,
+                x_m=n + tick / 10,
+                y_m=2.0,
+                vx_m_s=1.0,
+                vy_m_s=0.0,
+                cov_m2=(0.01, 0.0, 0.02),
+                seen=[events.TrackRef("north", n), events.TrackRef("east", n)],
+                zone="door" if tick > 2 else None,
+            )
+            for n in numbers
+        ],
+    )
+
+
+def merged(kept: str, gone: str, seq: int) -> events.PersonsMerged:
+    at = START + 2_000_000
+    return events.PersonsMerged(
+        id=events.event_id("identities", "plaza", seq, at),
+        at=at,
+        site="plaza",
+        seq=seq,
+        person=kept,
+        merged=gone,
+        evidence=events.Evidence(distance_m=0.1),
+    )
+
+
+async def test_an_event_written_again_is_one_row(history: History) -> None:
+    batch = [events.encode(located(tick, 1, 2)) for tick in range(10)]
+    assert await history.write(batch[:6]) == 6
+    assert await history.write(batch[3:]) == 4
+    found, following = await history.events("plaza", limit=100)
+    assert [text.encode() for text in found] == batch
+    assert following is None
+    assert len(await history.trajectory("plaza", "p-1")) == 10
+
+
+async def test_two_writers_of_the_same_events_leave_one_of_each(history: History) -> None:
+    batch = [events.encode(located(tick, 1)) for tick in range(200)]
+    new = await asyncio.gather(*(history.write(batch) for _ in range(4)))
+    assert sum(new) == 200
+
+
+async def test_pages_join_without_gap_or_overlap(history: History) -> None:
+    batch = [events.encode(located(tick, 1)) for tick in range(25)]
+    await history.write(batch)
+    read: list[str] = []
+    cursor = None
+    while True:
+        page, cursor = await history.events("plaza", after=cursor, limit=10)
+        read += page
+        if cursor is None:
+            break
+    assert [text.encode() for text in read] == batch
+
+
+async def test_time_and_type_narrow_what_is_found(history: History) -> None:
+    await history.write([events.encode(located(tick, 1)) for tick in range(10)])
+    await history.write([events.encode(merged("p-1", "p-9", 1))])
+    found, _ = await history.events("plaza", at_from_us=START + 200_000, at_to_us=START + 500_000)
+    assert [events.decode(text.encode()).seq for text in found] == [3, 4, 5]
+    found, _ = await history.events("plaza", types=["PersonsMerged"])
+    assert [type(events.decode(text.encode())) for text in found] == [events.PersonsMerged]
+    assert await history.events("elsewhere") == ([], None)
+
+
+async def test_a_trajectory_follows_merged_identities(history: History) -> None:
+    await history.write([events.encode(located(tick, 3 if tick < 5 else 4)) for tick in range(10)])
+    await history.write([events.encode(merged("p-3", "p-4", 1))])
+    trail = await history.trajectory("plaza", "p-3")
+    assert [row["person"] for row in trail] == ["p-3"] * 5 + ["p-4"] * 5
+    assert [row["at"] for row in trail] == [START + tick * 100_000 for tick in range(10)]
+    assert trail[4]["cameras"] == ["east", "north"]
+    assert trail[4]["zone"] == "door"
+
+
+async def test_persons_tells_who_was_there_and_when(history: History) -> None:
+    await history.write([events.encode(located(tick, 1, *([2] if tick > 5 else []))) for tick in range(10)])
+    persons = await history.persons("plaza")
+    assert [(p["person"], p["first_at"], p["last_at"], p["positions"]) for p in persons] == [
+        ("p-1", START, START + 900_000, 10),
+        ("p-2", START + 600_000, START + 900_000, 4),
+    ]
+
+
+async def test_a_cursor_of_nobody_is_refused(history: History) -> None:
+    with pytest.raises(InputError, match="cursor = 'nonsense'"):
+        await history.events("plaza", after="nonsense")
+
+
+async def test_no_server_is_one_clear_error() -> None:
+    with pytest.raises(HistoryError, match=r"no history database at postgresql://me@127\.0\.0\.1:1/x") as error:
+        await History.connect("postgresql://me:secret@127.0.0.1:1/x")
+    assert "secret" not in str(error.value)
+
+
+async def test_a_batch_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "data")
+    history = await History.connect(server.url)
+    await asyncio.to_thread(server.stop)
+    with pytest.raises(HistoryError, match="does not answer"):
+        await history.ping()
+    writing = asyncio.create_task(history.write_when_there([events.encode(located(0, 1))]))
+    await asyncio.sleep(0.3)
+    assert not writing.done()
+    server = await asyncio.to_thread(EmbeddedPostgres, tmp_path / "data")
+    await asyncio.wait_for(writing, 20)
+    assert len((await history.events("plaza"))[0]) == 1
+    await history.close()
+    await asyncio.to_thread(server.stop)
+
+
+def test_the_embedded_server_is_taken_up_again(tmp_path: Path) -> None:
+    async def note(url: str, text: str) -> list[str]:
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE TABLE IF NOT EXISTS note (t text)")
+        await connection.execute("INSERT INTO note VALUES ($1)", text)
+        rows = await connection.fetch("SELECT t FROM note ORDER BY 1")
+        await connection.close()
+        return [row["t"] for row in rows]
+
+    server = EmbeddedPostgres(tmp_path / "data")
+    assert asyncio.run(note(server.url, "a")) == ["a"]
+    server.stop()
+    (tmp_path / "data" / ".handle_pids.json").write_text("[12")  # as a process leaves it that was killed meanwhile
+    server = EmbeddedPostgres(tmp_path / "data")
+    assert asyncio.run(note(server.url, "b")) == ["a", "b"]
+    server.stop()
