@@ -1,0 +1,258 @@
+"""Capture: reads every camera of the sites, stamps and packs its pictures, and keeps it going."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import cv2
+import faust
+import structlog
+from mode import Service
+
+from agents.topics import Topics
+from spoton import events
+from spoton.errors import SourceError
+from spoton.site import CameraSite, Site
+from spoton.tracks import State as TrackerState
+from spoton.vision.metronome import Metronome
+from spoton.vision.protocols import Frame, FrameSource, Picture
+from spoton.vision.reconnect import Backoff, FrameArrived, Item, SourceDown, SourceEnded, SourceUp, watch
+from spoton.vision.sources.address import parse_address, without_password
+from tables.cameras import CameraStatus
+from tables.packed import PackedTable
+
+JPEG_QUALITY = 90
+
+log = structlog.get_logger("capture")
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a camera has got: where it goes on.
+
+    recorded: the source is a file or folder, which counts its time from its start. source: without its password.
+    next_frame, session: the frame number that comes next, the last session there was. first: the session's first
+    frame. epoch_us, origin: event time and number of a recording's first frame. at_us: event time of the last frame.
+    ended: the recording was read to its end.
+    """
+
+    recorded: bool
+    source: str
+    next_frame: int
+    session: int
+    epoch_us: int
+    origin: int
+    at_us: int
+    ended: bool
+    first: int = 0
+
+    @property
+    def offline_at_us(self) -> int:
+        """When a recording went offline, on its own time: right after its last frame."""
+        return self.at_us or self.epoch_us
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What reading cameras needs. open_source: makes a camera's source; clock_us: the wall clock, UTC.
+
+    pool: threads that write pictures as JPEG, not shared with those that wait for detectors. backoff: how long a
+    camera waits before it is tried again.
+    """
+
+    topics: Topics
+    cameras: PackedTable[CameraStatus]
+    tracks: PackedTable[TrackerState]
+    open_source: Callable[[Site, CameraSite], FrameSource]
+    clock_us: Callable[[], int]
+    pool: Executor
+    rng: random.Random
+    backoff: Backoff = field(default_factory=Backoff)
+
+    async def run(self, site: Site) -> None:
+        """Read all cameras of a site until cancelled; one camera's trouble is its own."""
+        now_us = self.clock_us()
+        progress = {camera.name: self._progress(site, camera, now_us) for camera in site.cameras}
+        # Recordings of one site keep one common time base, across restarts too.
+        base_us = min((one.epoch_us for one in progress.values() if one.epoch_us and not one.ended), default=now_us)
+        for one in progress.values():
+            if one.recorded and not one.epoch_us:
+                one.epoch_us = base_us
+        read = []
+        for camera in site.cameras:
+            if progress[camera.name].ended and not camera.loop:
+                log.warning(
+                    "video was read to its end before; to read it again give it loop = true, or start with a new "
+                    "data folder",
+                    camera=camera.name,
+                    source=progress[camera.name].source,
+                )
+            else:
+                read.append(camera)
+        metronomes = _metronomes({camera.name: progress[camera.name] for camera in read})
+        async with asyncio.TaskGroup() as group:
+            for camera in read:
+                one = progress[camera.name]
+                group.create_task(
+                    self._camera(site, camera, one, metronomes.get(one.epoch_us)), name=f"capture-{camera.name}"
+                )
+
+    def _progress(self, site: Site, camera: CameraSite, now_us: int) -> Progress:
+        """Where a camera goes on; another source than before begins with its first frame, numbers going on."""
+        status = self.cameras.find(f"{site.name}/{camera.name}")
+        tracker = self.tracks.find(f"{site.name}/{camera.name}")
+        source, recorded = without_password(camera.source), _is_recorded(site.resolve(camera.source))
+        changed = status is not None and status.source not in ("", source)
+        anew = recorded and (changed or camera.loop)
+        next_frame = max(status.last_frame if status else -1, tracker.frame if tracker is not None else -1) + 1
+        return Progress(
+            recorded=recorded,
+            source=source,
+            next_frame=next_frame,
+            session=max(status.session if status else 0, tracker.session if tracker is not None else 0),
+            # A looped file stands for a camera, and another file was never seen: they begin now.
+            epoch_us=now_us if anew else status.epoch if recorded and status else 0,
+            origin=next_frame if anew else status.origin if status else 0,
+            at_us=0 if anew or tracker is None else max(tracker.at, 0),
+            ended=status is not None and status.ended and not changed,
+        )
+
+    async def _camera(self, site: Site, camera: CameraSite, progress: Progress, metronome: Metronome | None) -> None:
+        """Read one camera until its recording ends; a mistake made while doing so ends neither it nor the others."""
+        failures = 0
+        while True:
+            began_s = asyncio.get_running_loop().time()
+            try:
+                await self._follow(site, camera, progress, metronome)
+                return
+            except Exception as error:
+                lasted_s = asyncio.get_running_loop().time() - began_s
+                failures = 1 if lasted_s >= self.backoff.steady_s else failures + 1
+                retry_in_s = self.backoff.wait_s(failures, self.rng)
+                log.exception("reading a camera failed", camera=camera.name, retry_in_s=retry_in_s)
+                at_us = progress.offline_at_us if progress.recorded else self.clock_us()
+                reason = f"{type(error).__name__}: {error}"
+                await self._offline(site, camera, at_us, progress.session, reason, retry_in_s=retry_in_s)
+                await asyncio.sleep(retry_in_s)
+                if camera.loop and progress.recorded:
+                    # It begins with its first frame again, in its own time.
+                    progress.origin, progress.epoch_us = progress.next_frame, self.clock_us()
+                    metronome = Metronome([camera.name])
+
+    async def _follow(self, site: Site, camera: CameraSite, progress: Progress, metronome: Metronome | None) -> None:
+        before = progress.session
+        watching = watch(
+            camera.name,
+            open_=lambda: self.open_source(site, camera),
+            clock_us=self.clock_us,
+            rng=random.Random(self.rng.random()),
+            backoff=self.backoff,
+            start_index=progress.next_frame,
+            read_from=progress.next_frame - progress.origin if progress.recorded else None,
+            metronome=metronome,
+            loop=camera.loop,
+        )
+        async with aclosing(watching) as items:
+            async for item in items:
+                await self._hand_over(site, camera, progress, item, before + item.session)
+
+    async def _hand_over(self, site: Site, camera: CameraSite, progress: Progress, item: Item, session: int) -> None:
+        match item:
+            case FrameArrived(frame=frame, dropped=dropped):
+                if session > progress.session:
+                    progress.session, progress.first = session, frame.index - dropped
+                progress.next_frame = frame.index + 1
+                progress.at_us = progress.epoch_us + frame.at_us
+                await self.topics.capture(await self._captured(site, camera, progress, frame))
+            case SourceUp(size=size):
+                log.info("camera online", camera=camera.name, session=session, source=progress.source, size=size)
+            case SourceDown(at_us=at_us, reason=reason, retry_in_s=retry_in_s):
+                log.warning("camera offline", camera=camera.name, reason=reason, retry_in_s=retry_in_s)
+                at_us = progress.offline_at_us if progress.recorded else at_us
+                await self._offline(site, camera, at_us, session, reason, retry_in_s=retry_in_s)
+            case SourceEnded():
+                log.info("video read to its end", camera=camera.name, source=progress.source)
+                await self._offline(site, camera, progress.offline_at_us, session, "read to its end", ended=True)
+
+    async def _captured(self, site: Site, camera: CameraSite, progress: Progress, frame: Frame) -> events.FrameCaptured:
+        jpeg = await asyncio.get_running_loop().run_in_executor(self.pool, _encode, frame.picture)
+        return events.FrameCaptured(
+            site=site.name,
+            camera=camera.name,
+            frame=frame.index,
+            at=progress.at_us,
+            epoch=progress.epoch_us,
+            origin=progress.origin,
+            source=progress.source,
+            session=progress.session,
+            first=progress.first,
+            size_px=(frame.picture.shape[1], frame.picture.shape[0]),
+            jpeg=jpeg,
+        )
+
+    async def _offline(
+        self,
+        site: Site,
+        camera: CameraSite,
+        at_us: int,
+        session: int,
+        reason: str,
+        *,
+        retry_in_s: float | None = None,
+        ended: bool = False,
+    ) -> None:
+        changed = events.SourceChanged(
+            site=site.name,
+            camera=camera.name,
+            at=at_us,
+            session=session,
+            online=False,
+            ended=ended,
+            reason=reason,
+            retry_in_s=retry_in_s,
+        )
+        await self.topics.capture(changed)
+
+
+def _metronomes(progress: Mapping[str, Progress]) -> dict[int, Metronome]:
+    """One for all recordings of the same epoch."""
+    cameras: dict[int, list[str]] = {}
+    for name, one in progress.items():
+        if one.recorded:
+            cameras.setdefault(one.epoch_us, []).append(name)
+    return {epoch_us: Metronome(names) for epoch_us, names in cameras.items()}
+
+
+def _is_recorded(source: str) -> bool:
+    try:
+        return parse_address(source).finite
+    except SourceError:
+        # A file that is not there yet; opening fails with the same error, where it is reported, and is tried again.
+        return True
+
+
+def _encode(picture: Picture) -> bytes:
+    done, jpeg = cv2.imencode(
+        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    if not done:
+        raise ValueError(f"a picture of shape {picture.shape} cannot be written as JPEG")
+    return jpeg.tobytes()
+
+
+def attach(app: faust.App, capture: Capture, sites: Mapping[str, Site]) -> None:
+    """Start reading once the tables are there, so that every camera goes on where it was."""
+
+    class Cameras(Service):
+        """Stops before the agents do, so that nothing new comes while they end."""
+
+        async def on_start(self) -> None:
+            for site in sites.values():
+                self.add_future(capture.run(site))
+
+    app.service(Cameras)

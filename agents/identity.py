@@ -1,0 +1,39 @@
+"""Agent ``identity``: from what every camera of a site sees to who is where on its floor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import faust
+from faust.types import AgentT
+
+from agents.draining import drained
+from agents.topics import Topics
+from spoton import events, people
+from spoton.site import Site
+from tables.packed import PackedTable
+
+
+def attach(
+    app: faust.App, topics: Topics, table: PackedTable[people.PeopleState], sites: Mapping[str, Site]
+) -> AgentT[bytes]:
+    """Read ``detections``, decide identities and positions, and keep each site's state in the table."""
+    views = {name: people.site_view(site) for name, site in sites.items()}
+
+    async def identify(stream: faust.StreamT[bytes]) -> None:
+        async for batch in drained(stream, most=256):
+            states: dict[str, people.PeopleState] = {}
+            facts: list[events.Event] = []
+            for item in batch:
+                seen = events.decode(item.value)
+                view = views.get(seen.site)
+                if view is None or not isinstance(seen, events.DetectionEvent):
+                    continue
+                if seen.site not in states:
+                    states[seen.site] = table.get(seen.site, partial(people.initial, view))
+                decided, states[seen.site] = people.step(states[seen.site], seen, view)
+                facts.extend(decided)
+            await topics.publish(facts, keep=partial(table.set_all, states))
+
+    return app.agent(topics.detections, name="identity")(identify)

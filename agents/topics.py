@@ -1,0 +1,98 @@
+"""The streams, and how facts are put on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import faust
+from faust.types import FutureMessage
+
+from spoton import events
+from tables.packed import route_key
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """All streams: key ``site/camera`` for frames and detections, ``site`` for the rest.
+
+    findings: identities and positions read as one, for who must not fold them side by side. one_transaction: the
+    broker writes what is sent in one turn of the event loop whole or not at all.
+    """
+
+    app: faust.App
+    frames: faust.TopicT
+    detections: faust.TopicT
+    identities: faust.TopicT
+    positions: faust.TopicT
+    behaviour: faust.TopicT
+    findings: faust.TopicT
+    one_transaction: bool
+
+    async def publish(self, facts: Sequence[events.Event], keep: Callable[[], None]) -> None:
+        """Put facts on their streams, in order, and keep the state that they led to; returns when the broker has both.
+
+        Everything but frames is partitioned by site, so that one worker sees all that happens at a site.
+
+        The embedded log writes what is appended in one turn of the event loop as one transaction: facts and state
+        stand or fall together. Kafka does not, so there the facts must be safe before the state may know of them: a
+        worker that dies in between decides them again.
+        """
+        sent = [self._send(fact) for fact in facts]
+        if not self.one_transaction:
+            await _all_sent(sent)
+        keep()
+        await _all_sent(sent)
+
+    def _send(self, fact: events.Event) -> FutureMessage:
+        topic: faust.TopicT = getattr(self, fact.stream)
+        camera = getattr(fact, "camera", None) if fact.stream == "detections" else None
+        tp = self.app.producer.key_partition(topic.get_topic_name(), route_key(fact.site))
+        return topic.send_soon(
+            key=f"{fact.site}/{camera}" if camera else fact.site,
+            value=events.encode(fact),
+            partition=tp.partition,
+            timestamp=fact.at / 1e6,
+        )
+
+    async def capture(self, captured: events.Captured) -> None:
+        """Put a frame, or a change of its source, on ``frames``."""
+        await self.frames.send(
+            key=f"{captured.site}/{captured.camera}",
+            value=events.encode_captured(captured),
+            timestamp=captured.at / 1e6,
+        )
+
+
+async def _all_sent(sent: Sequence[FutureMessage]) -> None:
+    # Shielded: an agent that is stopped while it waits must not take back what is already on its way.
+    await asyncio.gather(*(asyncio.shield(one) for one in sent))
+
+
+def topics(app: faust.App, *, partitions: int, one_transaction: bool) -> Topics:
+    """Declare all streams on the app."""
+
+    def stream(*names: str, retention_s: float) -> faust.TopicT:
+        return app.topic(
+            *names,
+            key_type=str,
+            key_serializer="json",
+            value_type=bytes,
+            value_serializer="raw",
+            partitions=partitions,
+            retention=retention_s,
+            internal=True,
+        )
+
+    week_s = 7 * 24 * 3600.0
+    return Topics(
+        app=app,
+        frames=stream("frames", retention_s=60.0),
+        detections=stream("detections", retention_s=week_s),
+        identities=stream("identities", retention_s=week_s),
+        positions=stream("positions", retention_s=week_s),
+        behaviour=stream("behaviour", retention_s=week_s),
+        findings=stream("identities", "positions", retention_s=week_s),
+        one_transaction=one_transaction,
+    )
