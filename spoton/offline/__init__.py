@@ -1,0 +1,1 @@
+"""Work on recordings: tracking, scoring, checking, measuring."""
