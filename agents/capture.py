@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
-import faust
 import structlog
-from mode import Service
 
 from agents.topics import Topics
 from spoton import events
 from spoton.errors import SourceError
 from spoton.site import CameraSite, Site
-from spoton.tracks import State as TrackerState
 from spoton.vision.metronome import Metronome
 from spoton.vision.protocols import Frame, FrameSource, Picture
 from spoton.vision.reconnect import Backoff, FrameArrived, Item, SourceDown, SourceEnded, SourceUp, watch
 from spoton.vision.sources.address import parse_address, without_password
-from tables.cameras import CameraStatus
-from tables.packed import PackedTable
+from tables.sources import SourceState
 
 JPEG_QUALITY = 90
 
@@ -61,30 +58,38 @@ class Progress:
 class Capture:
     """What reading cameras needs. open_source: makes a camera's source; clock_us: the wall clock, UTC.
 
-    pool: threads that write pictures as JPEG, not shared with those that wait for detectors. backoff: how long a
-    camera waits before it is tried again.
+    known: where a camera (``site/camera``) goes on, None for one never read. note: told how far a camera has got,
+    once its frame is on the stream. pool: threads that write pictures as JPEG, not shared with those that wait for
+    detectors. backoff: how long a camera waits before it is tried again.
     """
 
     topics: Topics
-    cameras: PackedTable[CameraStatus]
-    tracks: PackedTable[TrackerState]
+    known: Callable[[str], SourceState | None]
     open_source: Callable[[Site, CameraSite], FrameSource]
     clock_us: Callable[[], int]
     pool: Executor
     rng: random.Random
+    note: Callable[[str, SourceState], None] = lambda key, state: None
     backoff: Backoff = field(default_factory=Backoff)
 
     async def run(self, site: Site) -> None:
         """Read all cameras of a site until cancelled; one camera's trouble is its own."""
+        async with asyncio.TaskGroup() as group:
+            for name, reading in self.readings(site, site.cameras).items():
+                group.create_task(reading, name=f"capture-{name}")
+
+    def readings(self, site: Site, cameras: Iterable[CameraSite]) -> dict[str, Coroutine[Any, Any, None]]:
+        """For each of the cameras, by name, what reads it until cancelled or until its recording ends."""
         now_us = self.clock_us()
-        progress = {camera.name: self._progress(site, camera, now_us) for camera in site.cameras}
+        wanted = tuple(cameras)
+        progress = {camera.name: self._progress(site, camera, now_us) for camera in wanted}
         # Recordings of one site keep one common time base, across restarts too.
         base_us = min((one.epoch_us for one in progress.values() if one.epoch_us and not one.ended), default=now_us)
         for one in progress.values():
             if one.recorded and not one.epoch_us:
                 one.epoch_us = base_us
         read = []
-        for camera in site.cameras:
+        for camera in wanted:
             if progress[camera.name].ended and not camera.loop:
                 log.warning(
                     "video was read to its end before; to read it again give it loop = true, or start with a new "
@@ -95,31 +100,29 @@ class Capture:
             else:
                 read.append(camera)
         metronomes = _metronomes({camera.name: progress[camera.name] for camera in read})
-        async with asyncio.TaskGroup() as group:
-            for camera in read:
-                one = progress[camera.name]
-                group.create_task(
-                    self._camera(site, camera, one, metronomes.get(one.epoch_us)), name=f"capture-{camera.name}"
-                )
+        return {
+            camera.name: self._camera(
+                site, camera, progress[camera.name], metronomes.get(progress[camera.name].epoch_us)
+            )
+            for camera in read
+        }
 
     def _progress(self, site: Site, camera: CameraSite, now_us: int) -> Progress:
         """Where a camera goes on; another source than before begins with its first frame, numbers going on."""
-        status = self.cameras.find(f"{site.name}/{camera.name}")
-        tracker = self.tracks.find(f"{site.name}/{camera.name}")
+        known = self.known(f"{site.name}/{camera.name}") or SourceState()
         source, recorded = without_password(camera.source), _is_recorded(site.resolve(camera.source))
-        changed = status is not None and status.source not in ("", source)
+        changed = known.source not in ("", source)
         anew = recorded and (changed or camera.loop)
-        next_frame = max(status.last_frame if status else -1, tracker.frame if tracker is not None else -1) + 1
         return Progress(
             recorded=recorded,
             source=source,
-            next_frame=next_frame,
-            session=max(status.session if status else 0, tracker.session if tracker is not None else 0),
+            next_frame=known.next_frame,
+            session=known.session,
             # A looped file stands for a camera, and another file was never seen: they begin now.
-            epoch_us=now_us if anew else status.epoch if recorded and status else 0,
-            origin=next_frame if anew else status.origin if status else 0,
-            at_us=0 if anew or tracker is None else max(tracker.at, 0),
-            ended=status is not None and status.ended and not changed,
+            epoch_us=now_us if anew else known.epoch if recorded else 0,
+            origin=known.next_frame if anew else known.origin,
+            at_us=0 if anew else known.at,
+            ended=known.ended and not changed,
         )
 
     async def _camera(self, site: Site, camera: CameraSite, progress: Progress, metronome: Metronome | None) -> None:
@@ -137,7 +140,7 @@ class Capture:
                 log.exception("reading a camera failed", camera=camera.name, retry_in_s=retry_in_s)
                 at_us = progress.offline_at_us if progress.recorded else self.clock_us()
                 reason = f"{type(error).__name__}: {error}"
-                await self._offline(site, camera, at_us, progress.session, reason, retry_in_s=retry_in_s)
+                await self._offline(site, camera, progress, at_us, progress.session, reason, retry_in_s=retry_in_s)
                 await asyncio.sleep(retry_in_s)
                 if camera.loop and progress.recorded:
                     # It begins with its first frame again, in its own time.
@@ -169,15 +172,17 @@ class Capture:
                 progress.next_frame = frame.index + 1
                 progress.at_us = progress.epoch_us + frame.at_us
                 await self.topics.capture(await self._captured(site, camera, progress, frame))
+                self._note(site, camera, progress)
             case SourceUp(size=size):
                 log.info("camera online", camera=camera.name, session=session, source=progress.source, size=size)
             case SourceDown(at_us=at_us, reason=reason, retry_in_s=retry_in_s):
                 log.warning("camera offline", camera=camera.name, reason=reason, retry_in_s=retry_in_s)
                 at_us = progress.offline_at_us if progress.recorded else at_us
-                await self._offline(site, camera, at_us, session, reason, retry_in_s=retry_in_s)
+                await self._offline(site, camera, progress, at_us, session, reason, retry_in_s=retry_in_s)
             case SourceEnded():
                 log.info("video read to its end", camera=camera.name, source=progress.source)
-                await self._offline(site, camera, progress.offline_at_us, session, "read to its end", ended=True)
+                at_us = progress.offline_at_us
+                await self._offline(site, camera, progress, at_us, session, "read to its end", ended=True)
 
     async def _captured(self, site: Site, camera: CameraSite, progress: Progress, frame: Frame) -> events.FrameCaptured:
         jpeg = await asyncio.get_running_loop().run_in_executor(self.pool, _encode, frame.picture)
@@ -199,6 +204,7 @@ class Capture:
         self,
         site: Site,
         camera: CameraSite,
+        progress: Progress,
         at_us: int,
         session: int,
         reason: str,
@@ -217,6 +223,21 @@ class Capture:
             retry_in_s=retry_in_s,
         )
         await self.topics.capture(changed)
+        if ended:
+            progress.ended, progress.session = True, session
+        self._note(site, camera, progress)
+
+    def _note(self, site: Site, camera: CameraSite, progress: Progress) -> None:
+        state = SourceState(
+            source=progress.source,
+            session=progress.session,
+            next_frame=progress.next_frame,
+            epoch=progress.epoch_us,
+            origin=progress.origin,
+            at=progress.at_us,
+            ended=progress.ended,
+        )
+        self.note(f"{site.name}/{camera.name}", state)
 
 
 def _metronomes(progress: Mapping[str, Progress]) -> dict[int, Metronome]:
@@ -243,16 +264,3 @@ def _encode(picture: Picture) -> bytes:
     if not done:
         raise ValueError(f"a picture of shape {picture.shape} cannot be written as JPEG")
     return jpeg.tobytes()
-
-
-def attach(app: faust.App, capture: Capture, sites: Mapping[str, Site]) -> None:
-    """Start reading once the tables are there, so that every camera goes on where it was."""
-
-    class Cameras(Service):
-        """Stops before the agents do, so that nothing new comes while they end."""
-
-        async def on_start(self) -> None:
-            for site in sites.values():
-                self.add_future(capture.run(site))
-
-    app.service(Cameras)

@@ -19,7 +19,13 @@ def attach(
     app: faust.App, topics: Topics, table: PackedTable[people.PeopleState], sites: Mapping[str, Site]
 ) -> AgentT[bytes]:
     """Read ``detections``, decide identities and positions, and keep each site's state in the table."""
-    views = {name: people.site_view(site) for name, site in sites.items()}
+    made: dict[str, tuple[Site, people.SiteView]] = {}
+
+    def view_of(name: str) -> people.SiteView | None:
+        site = sites.get(name)
+        if site is not None and (name not in made or made[name][0] is not site):
+            made[name] = site, people.site_view(site)
+        return made[name][1] if site is not None else None
 
     async def identify(stream: faust.StreamT[bytes]) -> None:
         async for batch in drained(stream, most=256):
@@ -27,7 +33,7 @@ def attach(
             facts: list[events.Event] = []
             for item in batch:
                 seen = events.decode(item.value)
-                view = views.get(seen.site)
+                view = view_of(seen.site)
                 if view is None or not isinstance(seen, events.DetectionEvent):
                     continue
                 if seen.site not in states:

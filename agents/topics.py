@@ -10,7 +10,7 @@ import faust
 from faust.types import FutureMessage
 
 from spoton import events
-from tables.packed import route_key
+from tables.packed import partition_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Topics:
     """All streams: key ``site/camera`` for frames and detections, ``site`` for the rest.
 
     findings: identities and positions read as one, for who must not fold them side by side. one_transaction: the
-    broker writes what is sent in one turn of the event loop whole or not at all.
+    broker writes what is sent in one turn of the event loop whole or not at all. partitions: of every topic.
     """
 
     app: faust.App
@@ -28,7 +28,9 @@ class Topics:
     positions: faust.TopicT
     behaviour: faust.TopicT
     findings: faust.TopicT
+    sources: faust.TopicT
     one_transaction: bool
+    partitions: int
 
     async def publish(self, facts: Sequence[events.Event], keep: Callable[[], None]) -> None:
         """Put facts on their streams, in order, and keep the state that they led to; returns when the broker has both.
@@ -48,21 +50,23 @@ class Topics:
     def _send(self, fact: events.Event) -> FutureMessage:
         topic: faust.TopicT = getattr(self, fact.stream)
         camera = getattr(fact, "camera", None) if fact.stream == "detections" else None
-        tp = self.app.producer.key_partition(topic.get_topic_name(), route_key(fact.site))
         return topic.send_soon(
             key=f"{fact.site}/{camera}" if camera else fact.site,
             value=events.encode(fact),
-            partition=tp.partition,
+            partition=partition_of(fact.site, self.partitions),
             timestamp=fact.at / 1e6,
         )
 
     async def capture(self, captured: events.Captured) -> None:
-        """Put a frame, or a change of its source, on ``frames``."""
-        await self.frames.send(
-            key=f"{captured.site}/{captured.camera}",
+        """Put a frame, or a change of its source, on ``frames``; returns when the broker has it."""
+        key = f"{captured.site}/{captured.camera}"
+        sent = await self.frames.send(
+            key=key,
             value=events.encode_captured(captured),
+            partition=partition_of(key, self.partitions),
             timestamp=captured.at / 1e6,
         )
+        await asyncio.shield(sent)
 
 
 async def _all_sent(sent: Sequence[FutureMessage]) -> None:
@@ -73,7 +77,7 @@ async def _all_sent(sent: Sequence[FutureMessage]) -> None:
 def topics(app: faust.App, *, partitions: int, one_transaction: bool) -> Topics:
     """Declare all streams on the app."""
 
-    def stream(*names: str, retention_s: float) -> faust.TopicT:
+    def stream(*names: str, retention_s: float, compacting: bool = False) -> faust.TopicT:
         return app.topic(
             *names,
             key_type=str,
@@ -82,6 +86,7 @@ def topics(app: faust.App, *, partitions: int, one_transaction: bool) -> Topics:
             value_serializer="raw",
             partitions=partitions,
             retention=retention_s,
+            compacting=compacting,
             internal=True,
         )
 
@@ -94,5 +99,7 @@ def topics(app: faust.App, *, partitions: int, one_transaction: bool) -> Topics:
         positions=stream("positions", retention_s=week_s),
         behaviour=stream("behaviour", retention_s=week_s),
         findings=stream("identities", "positions", retention_s=week_s),
+        sources=stream("sources", retention_s=week_s, compacting=True),
         one_transaction=one_transaction,
+        partitions=partitions,
     )

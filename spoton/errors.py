@@ -11,6 +11,7 @@
     │   ├── LogLocked      another process holds the file
     │   ├── LogCorrupt     the file is damaged
     │   └── LogFull        the disk is full
+    ├── BrokerError        Kafka cannot be reached, or is not set up as it must be
     └── HistoryError       the database
 
 Each message says what is wrong and with which value; ``remedy`` says what to do about it.
@@ -66,6 +67,10 @@ class LogCorrupt(LogError):
 
 class LogFull(LogError):
     """The disk that holds the log is full."""
+
+
+class BrokerError(SpotOnError):
+    """Kafka cannot be reached, refuses, or has topics that are not set up as they must be."""
 
 
 class HistoryError(SpotOnError):

@@ -52,11 +52,20 @@ class TrackRef(msgspec.Struct, frozen=True, array_like=True):
 # --- frames: from a camera to the detection stage ---------------------------------------------------------------
 
 
+class FoundByCamera(msgspec.Struct, frozen=True, kw_only=True):
+    """Everyone whom a camera found in one frame by itself: boxes_px left, top, width, height; scores in [0, 1]."""
+
+    boxes_px: list[Box]
+    scores: list[float]
+    detector: str = "camera"
+
+
 class FrameCaptured(msgspec.Struct, frozen=True, kw_only=True, tag="FrameCaptured"):
     """One picture. frame: 0-based number in its source; session: counts the connections to the source, from 1.
 
     first: number of the session's first frame. epoch: event time of a file's first frame, microseconds UTC; 0 for a
     live source. origin: the number that a file's first frame has. source: where it comes from, without a password.
+    found: what a camera that detects by itself found, instead of a picture; ``jpeg`` is empty then.
     """
 
     site: str
@@ -69,7 +78,8 @@ class FrameCaptured(msgspec.Struct, frozen=True, kw_only=True, tag="FrameCapture
     origin: int = 0
     source: str = ""
     size_px: tuple[int, int]
-    jpeg: bytes
+    jpeg: bytes = b""
+    found: FoundByCamera | None = None
 
 
 class SourceChanged(msgspec.Struct, frozen=True, kw_only=True, tag="SourceChanged"):
@@ -299,19 +309,49 @@ class ZoneLeft(Event, frozen=True, kw_only=True):
     stayed_s: float
 
 
+# --- commands: key site -----------------------------------------------------------------------------------------
+
+
+class Command(Event, frozen=True, kw_only=True):
+    """What an operator decided. by: who; why: for what reason, in their words."""
+
+    stream: ClassVar[str] = "commands"
+
+    by: str
+    why: str = ""
+
+
+class CameraAdded(Command, frozen=True, kw_only=True):
+    """From now on this camera is watched, as the definition says; one of that name before is replaced.
+
+    definition: its ``[[camera]]`` table of a site file, TOML.
+    """
+
+    camera: str
+    definition: str
+
+
+class CameraRemoved(Command, frozen=True, kw_only=True):
+    """From now on this camera is not watched any more."""
+
+    camera: str
+
+
 DetectionEvent: TypeAlias = PeopleDetected | FramesSkipped | CameraOnline | CameraOffline
 IdentityEvent: TypeAlias = (
     PersonAppeared | TrackAssigned | PersonHandedOver | PersonsMerged | PersonSplit | PersonLeft
 )
 PositionEvent: TypeAlias = PeopleLocated
 BehaviourEvent: TypeAlias = ZoneEntered | ZoneLeft
-AnyEvent: TypeAlias = DetectionEvent | IdentityEvent | PositionEvent | BehaviourEvent
+CommandEvent: TypeAlias = CameraAdded | CameraRemoved
+AnyEvent: TypeAlias = DetectionEvent | IdentityEvent | PositionEvent | BehaviourEvent | CommandEvent
 
 EVENT_TYPES: tuple[type[Event], ...] = (
     PeopleDetected, FramesSkipped, CameraOnline, CameraOffline,
     PersonAppeared, TrackAssigned, PersonHandedOver, PersonsMerged, PersonSplit, PersonLeft,
     PeopleLocated,
     ZoneEntered, ZoneLeft,
+    CameraAdded, CameraRemoved,
 )  # fmt: skip
 
 Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]

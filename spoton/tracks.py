@@ -111,7 +111,12 @@ def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDA
 
 
 def _is_repeat(state: State, frame: FrameSeen) -> bool:
-    return frame.frame <= state.frame and frame.session <= state.session
+    """Seen before, or sent by a reader that another one has taken over from.
+
+    A recording that goes on in a new session may repeat its last frames: their number and their time are known.
+    """
+    known = frame.frame <= state.frame and (frame.session == state.session or frame.at <= state.at)
+    return known or frame.session < state.session
 
 
 def _decide(

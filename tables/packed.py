@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import faust
 import msgspec
+from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
 
 State = TypeVar("State")
 
@@ -88,13 +89,12 @@ class RoutedTable(faust.Table[str, str]):
     def partition_for_key(self, key: str) -> int:
         """The changelog partition of ``key`` (``site/...``), whichever stream's event is being worked on."""
         route = key.split("/", 1)[0] if self.route_by_site else key
-        tp = self.app.producer.key_partition(self.changelog_topic_name, route_key(route))
-        return int(tp.partition)
+        return partition_of(route, self.partitions)
 
 
-def route_key(route: str) -> bytes:
-    """A message key as Faust's JSON codec writes it, so that topics and changelogs hash alike."""
-    return msgspec.json.encode(route)
+def partition_of(route: str, partitions: int) -> int:
+    """The partition of a site or camera: that of the key in Faust's JSON, as Kafka's default partitioner chooses."""
+    return int(murmur2(msgspec.json.encode(route)) & 0x7FFFFFFF) % partitions
 
 
 def packed_table(

@@ -24,6 +24,7 @@ from spoton.vision.sources import open_source
 from tables import cameras
 from tables.cameras import CameraStatus
 from tables.packed import PackedTable
+from tables.sources import tracked
 
 NOW_US = 1_700_000_000_000_000
 STEP_US = 2_000
@@ -91,8 +92,7 @@ class Bench:
         with ThreadPoolExecutor(1) as pool:
             capture = Capture(
                 topics=cast(Topics, self),
-                cameras=self._statuses,
-                tracks=self._trackers,
+                known=lambda key: tracked(self._statuses.find(key), self._trackers.find(key)),
                 open_source=lambda _, camera: sources[camera.name] if sources else open_source(camera.source),
                 clock_us=lambda: self.now_us,
                 pool=pool,

@@ -1,0 +1,66 @@
+"""What waits to be looked at: of every camera's pictures the newest, everything else in order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import faust
+
+from spoton import events
+
+MOST_WAITING = 1024
+"""What may wait for one detector, beside one picture of each camera."""
+
+Item = tuple[events.Captured, faust.EventT[bytes]]
+
+
+class Newest:
+    """What waits to be looked at: per camera the changes of its source in order, and of its pictures the newest.
+
+    Memory is bounded by the number of cameras, however far the detector falls behind; the tracker sees the gap in
+    the frame numbers and records it. What a camera found by itself costs no detector: it is never left out, but waited
+    for with ``room``.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[Item]] = {}
+        self._count = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def put(self, item: Item) -> Item | None:
+        """Add what was captured; returns the older frame that it replaces, if any."""
+        captured = item[0]
+        items = self._waiting.setdefault(f"{captured.site}/{captured.camera}", [])
+        self._arrived.set()
+        if items and _is_picture(captured) and _is_picture(items[-1][0]):
+            replaced, items[-1] = items[-1], item
+            return replaced
+        items.append(item)
+        self._count += 1
+        if self._count >= MOST_WAITING:
+            self._room.clear()
+        return None
+
+    async def room(self) -> None:
+        """Wait until what is there has been taken, if it is much."""
+        await self._room.wait()
+
+    async def take(self) -> dict[str, list[Item]]:
+        """Everything that waits, by camera; waits until there is something."""
+        await self._arrived.wait()
+        self._arrived.clear()
+        taken, self._waiting, self._count = self._waiting, {}, 0
+        self._room.set()
+        return taken
+
+    def clear(self) -> None:
+        """Forget what waits: another worker's matter now."""
+        self._waiting, self._count = {}, 0
+        self._arrived.clear()
+        self._room.set()
+
+
+def _is_picture(captured: events.Captured) -> bool:
+    return isinstance(captured, events.FrameCaptured) and captured.found is None

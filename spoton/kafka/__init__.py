@@ -1,0 +1,1 @@
+"""Apache Kafka: what the scale-out engine needs beside Faust."""
