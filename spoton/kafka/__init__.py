@@ -1,0 +1,1 @@
+"""The scale-out engine: Apache Kafka behind the same agents and tables."""
