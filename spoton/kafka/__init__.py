@@ -1,1 +1,1 @@
-"""Apache Kafka: what the scale-out engine needs beside Faust."""
+"""The scale-out engine: Apache Kafka behind the same agents and tables."""
