@@ -1,55 +1,60 @@
 """Wires everything into one worker; nobody imports it.
 
-Run it with ``python -m faust_app``, settings from the environment (see ``spoton.config``).
+Run it with ``python -m faust_app``, settings from the environment (see ``spoton.config``). On the embedded log one
+process does everything; on Kafka a process does the one role it is told, and others the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import itertools
 import os
-import random
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import cv2
 import faust
-import msgspec
 import structlog
+import uvloop
 from aiohttp import web
 from faust.transport.consumer import Consumer
 from mode import Service
 from prometheus_client import CollectorRegistry
 
-import agents.archive
-import agents.behaviour
-import agents.capture
-import agents.detection
-import agents.identity
-import agents.projection
-import tables.cameras
-import tables.state
+import agents.watchdog
+import tables.sources
+from agents import commands, roles
+from agents.roles import Worker
 from agents.topics import topics
-from api import checks
+from api import checks, status
 from api.access import LOOPBACK
 from api.app import create_api
 from api.health import Health
-from spoton import __version__, diagnostics, people, tracks, zones
+from spoton import __version__, diagnostics, supervisor
 from spoton.config import Config
 from spoton.errors import InputError, SpotOnError
 from spoton.history.late import LateHistory
+from spoton.kafka.commands import with_recorded_cameras
+from spoton.kafka.facts import detection_facts
+from spoton.kafka.settings import KafkaSettings, servers
+from spoton.kafka.topics import all_topics, ensure
+from spoton.live.sites import RecordedSites, Sites
 from spoton.live.state import LiveState
 from spoton.log import preflight
 from spoton.log.transport import Assignor
 from spoton.offline.check import check
 from spoton.site import Site
-from spoton.vision.apart import DetectorProcess
-from spoton.vision.choose import make_embedder
-from spoton.vision.eyes import Eyes
-from spoton.vision.sources import open_source, wall_clock_us
-from tables.packed import PackedTable, packed_table
+from tables.cameras import CameraStatus, last_word
+from tables.packed import PackedTable
+
+SESSION_S = 6.0
+"""How long Kafka waits for a sign of life of a worker before it gives its work to others."""
+STALL_S, ARCHIVE_STALL_S = 60.0, 900.0
+"""How long a worker may stand still before it is started anew; the archive waits for a database that is away."""
 
 log = structlog.get_logger("spoton")
 
@@ -69,16 +74,82 @@ class App(faust.App):
 
 
 def create_app(config: Config, site: Site) -> faust.App:
-    """The worker: all roles in one process, on the broker, database and port that ``config`` names.
+    """Everything in one process, on the embedded log.
 
     Raises SpotOnError when a detector cannot be made.
     """
-    embedded = config.broker.startswith("log://")
-    app = App(
-        "spoton",
+    app = _app("spoton", config, PartitionAssignor=Assignor)
+    streams = topics(app, partitions=config.partitions, one_transaction=True)
+    worker = Worker(app, config, Sites([site]), streams, app.after_agents)
+    history = LateHistory(config.database, config.data / "postgres")
+    app.after_agents.append(history.stop)
+    live = LiveState(site)
+    detectors, trackers = roles.detection(worker, lambda f: live.picture(f.camera, f.frame, f.at, f.jpeg))
+    live.name_detectors(detectors.names(site))
+    cameras = roles.projection(worker, live.apply)
+    roles.capture(worker, lambda key: tables.sources.tracked(cameras.find(key), trackers.find(key)))
+    roles.identity(worker)
+    roles.behaviour(worker)
+    roles.archive(worker, history.write_when_there)
+    _attach_api(app, config, site, live, history, cameras)
+    return app
+
+
+def create_role(
+    config: Config, sites: RecordedSites, kafka: KafkaSettings, offsets: Mapping[Any, int] | None = None
+) -> faust.App:
+    """One role of ``config.roles`` on Kafka, beside others of its kind and of the other roles.
+
+    offsets: where the commands begin that ``sites`` does not know of yet.
+    """
+    (role,) = config.roles
+    app = _app(
+        f"spoton-{role}",
+        config,
+        broker_credentials=kafka.faust_credentials(),
+        broker_session_timeout=SESSION_S,
+        broker_heartbeat_interval=1.0,
+        broker_rebalance_timeout=10.0,
+        broker_request_timeout=30.0,
+        consumer_auto_offset_reset="earliest",
+        table_standby_replicas=1,
+        stream_recovery_delay=0.0,
+        topic_replication_factor=config.replication,
+        # Requests for another worker's part of a table are not what we use the group for.
+        topic_disable_leader=True,
+    )
+    streams = topics(app, partitions=config.partitions, one_transaction=False)
+    worker = Worker(app, config, sites, streams, app.after_agents)
+    client = {"bootstrap_servers": servers(config.broker), **kafka.client_options()}
+    match role:
+        case "capture":
+            roles.shared_capture(worker)
+        case "detection":
+            roles.detection(worker, lambda frame: None, detection_facts(client, config.partitions))
+        case "identity":
+            roles.identity(worker)
+        case "behaviour":
+            roles.behaviour(worker)
+        case "projection":
+            roles.projection(worker)
+        case "archive":
+            history = LateHistory(config.database, config.data / "postgres")
+            app.after_agents.append(history.stop)
+            roles.archive(worker, history.write_when_there)
+            _attach_start(app, history.start)
+    commands.attach(app, sites, client, offsets or {})
+    stall_s = ARCHIVE_STALL_S if role == "archive" else STALL_S
+    agents.watchdog.attach(app, session_s=SESSION_S, stall_s=stall_s)
+    _attach_status(app, config, role)
+    return app
+
+
+def _app(name: str, config: Config, **settings: Any) -> App:
+    return App(
+        name,
         broker=config.broker,
-        store="memory://",
-        datadir=config.data / "faust",
+        store="memory://" if config.embedded else "spoton-rocksdb://",
+        datadir=config.data / "faust" if config.embedded else own_folder(config.data / "faust", name),
         version=1,
         topic_partitions=config.partitions,
         autodiscover=False,
@@ -88,98 +159,75 @@ def create_app(config: Config, site: Site) -> faust.App:
         stream_wait_empty=False,
         # Archive may fall this far behind before it holds back the streams it reads.
         stream_buffer_maxsize=16_384,
-        **({"PartitionAssignor": Assignor} if embedded else {}),
+        **settings,
     )
-    streams = topics(app, partitions=config.partitions, one_transaction=embedded)
-    known = _Tables(app, config.partitions)
-    sites = {site.name: site}
-    cores = os.cpu_count() or 2
-    pool = ThreadPoolExecutor(max_workers=2 * cores, thread_name_prefix="vision")
-    # Of its own: threads that wait for a detector must not keep the next pictures waiting too.
-    capture_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="capture")
-    embedder = make_embedder(site.embedder, weights_dir=config.weights)
-    processes = [DetectorProcess() for _ in range(min(2 * cores, len(site.cameras)))]
-    eyes = Eyes(None, site.detector, config.weights, embedder, processes)
-    detectors = agents.detection.Detectors(sites, eyes)
-    live = LiveState(site, detectors=detectors.names(site))
-    history = LateHistory(config.database, config.data / "postgres")
-
-    capture = agents.capture.Capture(
-        topics=streams,
-        cameras=known.cameras,
-        tracks=known.tracks,
-        open_source=lambda site, camera: open_source(site.resolve(camera.source), fps=camera.fps),
-        clock_us=wall_clock_us,
-        pool=capture_pool,
-        rng=random.Random(),
-    )
-    sight = agents.detection.Sight(
-        detectors=detectors,
-        embedder=embedder,
-        thresholds={site.name: site.thresholds},
-        pool=pool,
-    )
-    agents.capture.attach(app, capture, sites)
-    agents.detection.attach(app, streams, known.tracks, sight, lambda f: live.picture(f.camera, f.frame, f.at, f.jpeg))
-    agents.identity.attach(app, streams, known.people, sites)
-    agents.behaviour.attach(app, streams, known.occupancy, sites)
-    agents.projection.attach(app, streams, known.cameras, known.state, live.apply)
-    agents.archive.attach(app, streams, history.write_when_there)
-    _attach_outside(app, config, site, live, history, known.cameras)
-
-    async def close() -> None:
-        await history.stop()
-        await asyncio.to_thread(capture_pool.shutdown, cancel_futures=True)
-        await asyncio.to_thread(pool.shutdown, cancel_futures=True)
-        for process in processes:
-            process.close()
-
-    app.after_agents.append(close)
-    return app
 
 
-class _Tables:
-    """The changelog-backed tables of DESIGN section 2."""
+def own_folder(parent: Path, name: str) -> Path:
+    """The first of ``name-0``, ``name-1``, ... that no other process has: workers of one role may share a machine.
 
-    def __init__(self, app: faust.App, partitions: int) -> None:
-        self.tracks = packed_table(
-            app,
-            "tracks",
-            tracks.pack,
-            tracks.unpack,
-            partitions=partitions,
-            by_site=False,
-            help="Each camera's tracker.",
-        )
-        self.people = packed_table(
-            app,
-            "people",
-            people.pack,
-            people.unpack,
-            partitions=partitions,
-            by_site=True,
-            help="Each site's identities.",
-        )
-        self.occupancy = packed_table(
-            app,
-            "occupancy",
-            msgspec.msgpack.encode,
-            msgspec.msgpack.Decoder(zones.ZoneState).decode,
-            partitions=partitions,
-            by_site=True,
-            help="Who is in which zone.",
-        )
-        self.cameras = tables.cameras.attach(app, partitions=partitions)
-        self.state = tables.state.attach(app, partitions=partitions)
+    It stays this process's until it ends, however it ends, and is the same again after a restart.
+    """
+    for number in itertools.count():
+        folder = parent / f"{name}-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        return folder
+    raise AssertionError("there is always a next number")
 
 
-def _attach_outside(
+def _attach_start(app: faust.App, start: Callable[[], None]) -> None:
+    class Start(Service):
+        """Starts what needs the running loop."""
+
+        async def on_start(self) -> None:
+            start()
+
+    app.service(Start)
+
+
+def _attach_status(app: faust.App, config: Config, role: str) -> None:
+    """``/health`` and ``/metrics`` of one role."""
+    port = config.metrics_port
+    if port is None:
+        return
+
+    class Status(Service):
+        """Lives and ends with the worker."""
+
+        runner: web.AppRunner | None = None
+
+        async def on_start(self) -> None:
+            made = status.create_status(
+                role=role,
+                version=__version__,
+                lag=lambda: agents.watchdog.lag(app),
+                restarts=config.restarts or {},
+                broker=lambda: _broker_health(app, config),
+            )
+            self.runner = web.AppRunner(made, access_log=None, shutdown_timeout=3)
+            await self.runner.setup()
+            await web.TCPSite(self.runner, config.host, port).start()
+
+        async def on_stop(self) -> None:
+            if self.runner is not None:
+                await self.runner.cleanup()
+
+    app.service(Status)
+
+
+def _attach_api(
     app: faust.App,
     config: Config,
     site: Site,
     live: LiveState,
     history: LateHistory,
-    cameras: PackedTable[tables.cameras.CameraStatus],
+    cameras: PackedTable[CameraStatus],
 ) -> None:
     """History and the API: they live and end with the worker."""
 
@@ -189,9 +237,9 @@ def _attach_outside(
         runner: web.AppRunner | None = None
 
         async def on_start(self) -> None:
-            for status in cameras.values():
-                if not status.online:
-                    live.apply(tables.cameras.last_word(site.name, status))
+            for known in cameras.values():
+                if not known.online:
+                    live.apply(last_word(site.name, known))
             history.start()
             health = Health(
                 checks={
@@ -224,19 +272,21 @@ async def _broker_health(app: faust.App, config: Config) -> dict[str, Any]:
     """How far the slowest stream's readers lie behind its end, measured."""
     consumer = cast(Consumer, app.consumer)
     assigned = consumer.assignment()
-    highwaters = await consumer.highwaters(*assigned) if assigned else {}
-    lag = 0
-    for tp, end in highwaters.items():
-        committed = consumer._committed_offset.get(tp)
-        if tp.topic in app.topics.acking_topics and committed is not None:
-            lag = max(lag, end - committed)
-    status = "ok" if assigned else "down"
-    return {"status": status, "url": config.broker.partition("?")[0], "partitions": len(assigned), "lag": lag}
+    if config.embedded and assigned:
+        ends = await consumer.highwaters(*assigned)
+        done = consumer._committed_offset
+        acked = {tp: done.get(tp) for tp in ends if tp.topic in app.topics.acking_topics}
+        behind = [ends[tp] - offset for tp, offset in acked.items() if offset is not None]
+    else:
+        behind = list(agents.watchdog.lag(app).values())
+    state = "ok" if assigned else "down"
+    url = config.broker.partition("?")[0]
+    return {"status": state, "url": url, "partitions": len(assigned), "lag": max((0, *behind))}
 
 
-def read_site(config: Config) -> Site:
-    """The site file, checked; raises SiteError, or InputError for a calibration that is too far off."""
-    report = check(config.site, accept_bad=config.accept_bad_calibration)
+def read_site(config: Config, path: Any) -> Site:
+    """A site file, checked; raises SiteError, or InputError for a calibration that is too far off."""
+    report = check(path, accept_bad=config.accept_bad_calibration)
     for warning in report.warnings:
         log.warning(warning)
     if not report.accepted:
@@ -244,30 +294,50 @@ def read_site(config: Config) -> Site:
     return report.site
 
 
-def check_port(config: Config) -> None:
-    """Raise InputError when the API's address cannot be listened on, before anything has started."""
+def check_port(host: str, port: int, option: str = "--port") -> None:
+    """Raise InputError when an address cannot be listened on, before anything has started."""
     try:
-        with socket.create_server((config.host, config.port)):
+        with socket.create_server((host, port)):
             pass
     except OSError as error:
         raise InputError(
-            f"port {config.port} on {config.host} cannot be listened on: {error.strerror or error}",
-            remedy="end the other program, or choose another with --port",
+            f"port {port} on {host} cannot be listened on: {error.strerror or error}",
+            remedy=f"end the other program, or choose another with {option}",
         ) from error
+
+
+def _made(config: Config) -> faust.App:
+    sites = [read_site(config, path) for path in config.sites]
+    if config.embedded:
+        check_port(config.host, config.port)
+        preflight.check(config.broker)
+        return create_app(config, sites[0])
+    if config.metrics_port:
+        check_port(config.host, config.metrics_port, "--metrics-port")
+    kafka = KafkaSettings.from_env(os.environ)
+    client = {"bootstrap_servers": servers(config.broker), **kafka.client_options()}
+
+
+    async def prepared() -> tuple[RecordedSites, Mapping[Any, int]]:
+        # A worker that subscribes to a topic which is not there yet does not notice for minutes that it appears.
+        await ensure(client, all_topics(config.partitions), replication=config.replication)
+        return await with_recorded_cameras(sites, client)
+
+    recorded, offsets = asyncio.run(prepared())
+    return create_role(config, recorded, kafka, offsets)
 
 
 def main() -> None:
     """Run one worker until it is told to stop; a mistake of the operator is one line and a non-zero exit."""
     # The vision pool has a thread per core: OpenCV's own threads on top only get in each other's way.
     cv2.setNumThreads(1)
+    uvloop.install()
     diagnostics.configure()
+    supervisor.end_with_supervisor()
     try:
         config = Config.from_env(os.environ)
         config.data.mkdir(parents=True, exist_ok=True)
-        check_port(config)
-        if config.broker.startswith("log://"):
-            preflight.check(config.broker)
-        app = create_app(config, read_site(config))
+        app = _made(config)
     except SpotOnError as error:
         print(f"spoton: {error}", file=sys.stderr)
         sys.exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -58,9 +58,9 @@ class Progress:
 class Capture:
     """What reading cameras needs. open_source: makes a camera's source; clock_us: the wall clock, UTC.
 
-    known: where a camera (``site/camera``) goes on, None for one never read. note: told how far a camera has got,
-    once its frame is on the stream. pool: threads that write pictures as JPEG, not shared with those that wait for
-    detectors. backoff: how long a camera waits before it is tried again.
+    known: where a camera (``site/camera``) goes on, None for one never read. claim: told before a camera is read.
+    note: told how far a camera has got, once its frame is on the stream. pool: threads that write pictures as JPEG,
+    not shared with those that wait for detectors. backoff: how long a camera waits before it is tried again.
     """
 
     topics: Topics
@@ -70,6 +70,7 @@ class Capture:
     pool: Executor
     rng: random.Random
     note: Callable[[str, SourceState], None] = lambda key, state: None
+    claim: Callable[[str], Awaitable[None]] | None = None
     backoff: Backoff = field(default_factory=Backoff)
 
     async def run(self, site: Site) -> None:
@@ -128,6 +129,8 @@ class Capture:
     async def _camera(self, site: Site, camera: CameraSite, progress: Progress, metronome: Metronome | None) -> None:
         """Read one camera until its recording ends; a mistake made while doing so ends neither it nor the others."""
         failures = 0
+        if self.claim is not None:
+            await self.claim(f"{site.name}/{camera.name}")
         while True:
             began_s = asyncio.get_running_loop().time()
             try:

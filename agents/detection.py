@@ -35,7 +35,7 @@ def attach(
     """
     lanes = Lanes(topics, trackers, sight, show)
 
-    @app.on_partitions_revoked.connect(weak=False)  # type: ignore[untyped-decorator]
+    @app.on_partitions_revoked.connect(weak=False)
     async def give_away(*_: Any, **__: Any) -> None:
         await lanes.give_away()
 

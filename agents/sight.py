@@ -27,18 +27,18 @@ log = structlog.get_logger("detection")
 class Detectors:
     """The detector of every camera, made when it is first asked for, and again when camera or picture size changes.
 
-    early: make all of them now, so that ModelError is raised at once for weights that are missing, damaged or of an
-    unknown kind.
+    eyes: by site. early: make all of them now, so that ModelError is raised at once for weights that are missing,
+    damaged or of an unknown kind.
     """
 
-    def __init__(self, sites: Mapping[str, Site], eyes: Eyes, *, early: bool = True) -> None:
+    def __init__(self, sites: Mapping[str, Site], eyes: Mapping[str, Eyes], *, early: bool = True) -> None:
         self._eyes = eyes
         self._sites = sites
         self._made: dict[str, tuple[CameraSite, tuple[int, int] | None, Detector]] = {}
         self._find_themselves: set[str] = set()
         for site in sites.values() if early else ():
             for camera in site.cameras:
-                self._make(f"{site.name}/{camera.name}", camera, camera.size_px)
+                self._make(site.name, camera, camera.size_px)
 
     def names(self, site: Site) -> dict[str, str]:
         """What looks at each camera of a site, of those that have a detector already."""
@@ -55,7 +55,7 @@ class Detectors:
         camera = self._camera(captured.site, captured.camera)
         if key not in self._made and camera is not None:
             try:
-                self._make(key, camera, camera.size_px)
+                self._make(captured.site, camera, camera.size_px)
             except ModelError as error:
                 log.error("no detector", camera=captured.camera, error=str(error))
         made = self._made.get(key)
@@ -71,15 +71,15 @@ class Detectors:
         made = self._made.get(key)
         if made is None or made[0] is not camera or (made[1] != frame.size_px and not made[2].shared):
             try:
-                return self._make(key, camera, frame.size_px)
+                return self._make(frame.site, camera, frame.size_px)
             except ModelError as error:
                 # The camera goes on with what looked at it so far.
                 log.error("no detector", camera=frame.camera, error=str(error))
         return made[2] if made is not None else None
 
-    def _make(self, key: str, camera: CameraSite, size_px: tuple[int, int] | None) -> Detector:
-        detector = self._eyes.detector(camera, size_px)
-        self._made[key] = camera, size_px, detector
+    def _make(self, site: str, camera: CameraSite, size_px: tuple[int, int] | None) -> Detector:
+        detector = self._eyes[site].detector(camera, size_px)
+        self._made[f"{site}/{camera.name}"] = camera, size_px, detector
         return detector
 
     def _camera(self, site: str, name: str) -> CameraSite | None:
@@ -98,10 +98,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What looks at pictures. pool: threads; the models let others run meanwhile."""
+    """What looks at pictures. embedders: by site. pool: threads; the models let others run meanwhile."""
 
     detectors: Detectors
-    embedder: Embedder
+    embedders: Mapping[str, Embedder]
     sites: Mapping[str, Site]
     pool: Executor
 
@@ -162,7 +162,8 @@ class Sight:
     def _describe(
         self, frame: events.FrameCaptured, found: Found, picture: Picture, state: tracks.State
     ) -> tracks.FrameSeen:
-        return with_looks(self._seen(frame, found), picture, state, self.thresholds(frame.site), self.embedder)
+        thresholds, embedder = self.thresholds(frame.site), self.embedders[frame.site]
+        return with_looks(self._seen(frame, found), picture, state, thresholds, embedder)
 
     def _seen(self, frame: events.FrameCaptured, found: Found) -> tracks.FrameSeen:
         low_score = self.thresholds(frame.site).low_score

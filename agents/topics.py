@@ -68,6 +68,11 @@ class Topics:
         )
         await asyncio.shield(sent)
 
+    async def claim(self, key: str, claim: bytes) -> None:
+        """Say who reads a camera; returns when the broker has it."""
+        sent = await self.sources.send(key=key, value=claim, partition=partition_of(key, self.partitions))
+        await asyncio.shield(sent)
+
 
 async def _all_sent(sent: Sequence[FutureMessage]) -> None:
     # Shielded: an agent that is stopped while it waits must not take back what is already on its way.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -22,7 +22,7 @@ HEARTBEAT_S = 5.0
 
 def create_api(
     *,
-    site: Site,
+    site: Site | Callable[[], Site],
     live: LiveState,
     history: History,
     health: Health,
@@ -32,16 +32,17 @@ def create_api(
 ) -> web.Application:
     """The API and the page of one site, ready for an aiohttp runner.
 
-    live: fed by others on the same event loop. health: what ``/health`` measures. registry: gets live state added,
-    once, and is served whole. hosts: names that requests may use for this server, None for any; the default suits a
-    server bound to 127.0.0.1.
+    site: or what tells it, where it may change. live: fed by others on the same event loop. health: what ``/health``
+    measures. registry: gets live state added, once, and is served whole. hosts: names that requests may use for this
+    server, None for any; the default suits a server bound to 127.0.0.1.
     """
     app = web.Application(middlewares=[errors_as_json])
-    app[SITE], app[LIVE], app[HISTORY] = site, live, history
+    here = site if callable(site) else lambda: site
+    app[SITE], app[LIVE], app[HISTORY] = here, live, history
     access.attach(app, hosts=hosts)
     for resource in (cameras, persons, events, site_resource, page):
         resource.attach(app)
     health_resource.attach(app, live=live, health=health)
     metrics.attach(app, live=live, registry=registry)
-    tracking.attach(app, site=site, live=live, heartbeat_s=heartbeat_s)
+    tracking.attach(app, site=here, live=live, heartbeat_s=heartbeat_s)
     return app

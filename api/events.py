@@ -24,7 +24,7 @@ async def events(request: web.Request) -> web.Response:
     query.only(request, ("from", "to", "type", "cursor", "limit"))
     begin_us, end_us = query.stretch_us(request)
     found, following = await request.app[HISTORY].events(
-        request.app[SITE].name,
+        request.app[SITE]().name,
         at_from_us=begin_us,
         at_to_us=end_us,
         types=query.types(request, TYPE_NAMES),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from api.history import History
 from spoton.live.state import LiveState
 from spoton.site import Site
 
-SITE = web.AppKey("site", Site)
+SITE: web.AppKey[Callable[[], Site]] = web.AppKey("site")
+"""The site as it is now."""
 LIVE = web.AppKey("live", LiveState)
 HISTORY: web.AppKey[History] = web.AppKey("history")

@@ -27,7 +27,7 @@ async def persons(request: web.Request) -> web.Response:
         live = request.app[LIVE]
         here = msgspec.to_builtins(live.persons()[:most])
         return web.json_response({"at": live.newest_at(), "persons": here})
-    site = request.app[SITE].name
+    site = request.app[SITE]().name
     found = await request.app[HISTORY].persons(site, at_from_us=begin_us, at_to_us=end_us, limit=most + 1)
     return web.json_response(
         {"from": begin_us, "to": end_us, "persons": found[:most], "truncated": len(found) > most},
@@ -42,7 +42,7 @@ async def trajectory(request: web.Request) -> web.Response:
     most = query.limit(request, default=10_000, most=MOST_POINTS)
     person = request.match_info["person"]
     points = await request.app[HISTORY].trajectory(
-        request.app[SITE].name, person, at_from_us=begin_us, at_to_us=end_us, limit=most + 1
+        request.app[SITE]().name, person, at_from_us=begin_us, at_to_us=end_us, limit=most + 1
     )
     return web.json_response(
         {

@@ -25,7 +25,7 @@ def attach(app: web.Application) -> None:
 async def site(request: web.Request) -> web.Response:
     """Everything that the map needs before anyone moves."""
     query.only(request, ())
-    here, live = request.app[SITE], request.app[LIVE]
+    here, live = request.app[SITE](), request.app[LIVE]
     sizes = {camera.name: camera.size_px for camera in live.cameras()}
     floor = here.floor
     cameras = []
@@ -57,7 +57,7 @@ async def site(request: web.Request) -> web.Response:
 async def plan(request: web.Request) -> web.StreamResponse:
     """The picture of the floor plan, as it lies beside the site file."""
     query.only(request, ())
-    here = request.app[SITE]
+    here = request.app[SITE]()
     if here.floor.plan is None:
         raise NotThere("this site has no floor plan", here.name, remedy="name a picture as floor.plan in the site file")
     path = _picture(here.resolve(here.floor.plan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -71,7 +72,7 @@ class Subscribe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     zones: list[str] = []
 
 
-def attach(app: web.Application, *, site: Site, live: LiveState, heartbeat_s: float) -> None:
+def attach(app: web.Application, *, site: Callable[[], Site], live: LiveState, heartbeat_s: float) -> None:
     """Add the socket; at shutdown every client is told and closed."""
     app[SOCKETS] = set()
     app.on_shutdown.append(_close_all)
@@ -86,7 +87,7 @@ def attach(app: web.Application, *, site: Site, live: LiveState, heartbeat_s: fl
         hello = Hello(
             protocol=PROTOCOL,
             server=f"SpotOn {__version__}",
-            site=site.name,
+            site=site().name,
             sent=live.now_us(),
             heartbeat_s=heartbeat_s,
             detectors={camera.name: camera.detector for camera in live.cameras()},
@@ -149,7 +150,7 @@ async def _follow(
     socket: web.WebSocketResponse,
     subscription: Subscription,
     live: LiveState,
-    site: Site,
+    site: Callable[[], Site],
     reader: msgspec.json.Decoder[Subscribe],
     text: str,
 ) -> None:
@@ -158,7 +159,7 @@ async def _follow(
     except msgspec.MsgspecError as error:
         await _refuse(socket, str(error), text[:200], 'send {"type":"subscribe","cameras":[...],"zones":[...]}')
         return
-    cameras, zones = {camera.name for camera in live.cameras()}, {zone.name for zone in site.zones}
+    cameras, zones = {camera.name for camera in live.cameras()}, {zone.name for zone in site().zones}
     for kind, wanted, known in (("camera", wish.cameras, cameras), ("zone", wish.zones, zones)):
         unknown = sorted(set(wanted) - known)
         if unknown:

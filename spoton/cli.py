@@ -24,11 +24,23 @@ app = typer.Typer(
 models_app = typer.Typer(help="Model weights: which there are, and how to get them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
+cameras_app = typer.Typer(help="The cameras of a running site.", no_args_is_help=True)
+app.add_typer(cameras_app, name="cameras")
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Weights = Annotated[
     Path | None, typer.Option(help="Folder of model weights [default: $SPOTON_WEIGHTS or ~/.cache/spoton/weights].")
 ]
-Data = Annotated[Path, typer.Option(help="Folder for the log and the embedded database.")]
+Data = Annotated[Path, typer.Option(help="Folder for the log, the tables and the embedded database.")]
+Database = Annotated[
+    str | None, typer.Option(help="postgresql://user:password@host/name [default: the embedded one in --data].")
+]
+Kafka = Annotated[str, typer.Option(envvar="SPOTON_BROKER", help="kafka://host:port")]
+Host = Annotated[str, typer.Option(help="Address to listen on. There is no sign-in yet.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the page and the API; 0 takes a free one.")]
+AcceptBad = Annotated[
+    bool, typer.Option(help="Start although a camera's reprojection error is above the site's bound.")
+]
 
 
 def main() -> None:
@@ -99,33 +111,99 @@ def up(
     broker: Annotated[
         str | None, typer.Option(help="log:///path or kafka://host:port [default: a log in --data].")
     ] = None,
-    database: Annotated[
-        str | None, typer.Option(help="postgresql://user:password@host/name [default: the embedded one in --data].")
-    ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address the page and the API listen on. There is no sign-in yet.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Their port; 0 takes a free one.")] = 8321,
+    database: Database = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8321,
     weights: Weights = None,
-    accept_bad_calibration: Annotated[
-        bool, typer.Option(help="Start although a camera's reprojection error is above the site's bound.")
-    ] = False,
+    accept_bad_calibration: AcceptBad = False,
 ) -> None:
     """Watch a site's real cameras on this machine: detection, tracking, history, API and page in one process."""
-    environment = os.environ | {
-        "SPOTON_SITE": str(site),
-        "SPOTON_DATA": str(data),
-        "SPOTON_HOST": host,
-        "SPOTON_PORT": str(port),
-        "SPOTON_WEIGHTS": str(_weights_folder(weights)),
-        "SPOTON_ACCEPT_BAD_CALIBRATION": "1" if accept_bad_calibration else "",
-    }
-    if broker:
-        environment["SPOTON_BROKER"] = broker
-    if database:
-        environment["SPOTON_DATABASE"] = database
-    # -P: a folder here that is called like one of our packages is not meant.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "faust_app"], environment)
+    from spoton import processes
+
+    settings = processes.environment(
+        [site], data=data, broker=broker, database=database, host=host, port=port, weights=_weights_folder(weights),
+        accept_bad_calibration=accept_bad_calibration,
+    )  # fmt: skip
+    processes.become(settings, "faust_app")
+
+
+@app.command(epilog="Example: spoton worker --site site.toml --broker kafka://127.0.0.1:9092 --roles detection")
+def worker(
+    site: Annotated[list[Path], typer.Option(help="A site file; may be given several times.")],
+    broker: Kafka,
+    roles: Annotated[
+        str, typer.Option(help="capture, detection, identity, archive, projection, behaviour [default: all].")
+    ] = "",
+    database: Database = None,
+    data: Data = Path(".spoton"),
+    weights: Weights = None,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, help="Of topics that do not exist yet: the most workers a role can have.")
+    ] = None,
+    replication: Annotated[int, typer.Option(min=1, help="Copies of each topic that does not exist yet.")] = 1,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="/metrics and /health; each further role one port higher.")
+    ] = None,
+    host: Host = "127.0.0.1",
+    accept_bad_calibration: AcceptBad = False,
+) -> None:
+    """Do some or all of the work of sites on Kafka, one process a role; start as many as there is work for."""
+    from spoton import processes
+
+    settings = processes.environment(
+        site, data=data, broker=broker, database=database, host=host, weights=_weights_folder(weights),
+        partitions=partitions, replication=replication, accept_bad_calibration=accept_bad_calibration,
+    )  # fmt: skip
+    raise typer.Exit(processes.work(settings, roles, metrics_port))
+
+
+@app.command(epilog="Example: spoton api --site site.toml --broker kafka://127.0.0.1:9092 --database postgresql://...")
+def api(
+    site: Annotated[Path, typer.Option(help="The site file.")],
+    broker: Kafka,
+    database: Database = None,
+    data: Data = Path(".spoton"),
+    host: Host = "127.0.0.1",
+    port: Port = 8321,
+    accept_bad_calibration: AcceptBad = False,
+) -> None:
+    """Serve a site's page, API and live streams beside workers on Kafka; start as many as there are clients for."""
+    from spoton import processes
+
+    settings = processes.environment(
+        [site], data=data, broker=broker, database=database, host=host, port=port,
+        accept_bad_calibration=accept_bad_calibration,
+    )  # fmt: skip
+    processes.become(settings, "api.standalone")
+
+
+@cameras_app.command("apply", epilog="Example: spoton cameras apply --site site.toml --broker kafka://127.0.0.1:9092")
+def cameras_apply(
+    site: Annotated[Path, typer.Option(help="The site file with the cameras as they shall be.")],
+    broker: Kafka,
+    why: Annotated[str, typer.Option(help="The reason, kept with the change.")] = "",
+    accept_bad_calibration: AcceptBad = False,
+) -> None:
+    """Make running workers watch the cameras of a site file: what is new is added, what is gone removed."""
+    import asyncio
+    import getpass
+    import time
+
+    from spoton.kafka.commands import apply_cameras
+    from spoton.kafka.settings import KafkaSettings, servers
+    from spoton.offline import check as offline_check
+
+    report = offline_check.check(site, accept_bad=accept_bad_calibration)
+    if not report.accepted:
+        raise InputError("; ".join(report.refusals))
+    client = {"bootstrap_servers": servers(broker), **KafkaSettings.from_env(os.environ).client_options()}
+    facts = asyncio.run(
+        apply_cameras(report.site, client, at=time.time_ns() // 1000, by=getpass.getuser(), why=why)
+    )
+    for fact in facts:
+        typer.echo(f"{type(fact).__name__}: {fact.camera}")
+    if not facts:
+        typer.echo("nothing to change: the workers watch these cameras already")
 
 
 @app.command(epilog="Example: spoton track video.mp4 --weights picodet-s --out tracks")

@@ -28,7 +28,8 @@ class Config:
     ``log:///...`` or ``kafka://...``. database: ``postgresql://...``; empty: the embedded one. weights: folder of
     model weights. host, port: where the API listens. partitions: of every topic. accept_bad_calibration: go on above
     the site's reprojection bound. roles: what this worker does, in the order of ``ROLES``. metrics_port: where a
-    worker without an API tells how it is; None: nowhere. restarts: how often it was started again, by reason.
+    worker without an API tells how it is; None: nowhere. replication: copies of each topic on Kafka. restarts: how
+    often it was started again, by reason.
     """
 
     sites: tuple[Path, ...]
@@ -42,6 +43,7 @@ class Config:
     accept_bad_calibration: bool = False
     roles: tuple[str, ...] = ROLES
     metrics_port: int | None = None
+    replication: int = 1
     restarts: Mapping[str, int] | None = None
 
     @property
@@ -53,7 +55,8 @@ class Config:
     def from_env(cls, environment: Mapping[str, str]) -> Config:
         """Read ``SPOTON_SITE`` (several: separated as in PATH), ``SPOTON_DATA``, ``SPOTON_BROKER``,
         ``SPOTON_DATABASE``, ``SPOTON_WEIGHTS``, ``SPOTON_HOST``, ``SPOTON_PORT``, ``SPOTON_PARTITIONS``,
-        ``SPOTON_ACCEPT_BAD_CALIBRATION``, ``SPOTON_ROLES``, ``SPOTON_METRICS_PORT`` and ``SPOTON_RESTARTS``.
+        ``SPOTON_ACCEPT_BAD_CALIBRATION``, ``SPOTON_ROLES``, ``SPOTON_METRICS_PORT``, ``SPOTON_REPLICATION`` and
+        ``SPOTON_RESTARTS``.
 
         Raises InputError naming the variable, its value and the remedy.
         """
@@ -83,6 +86,7 @@ class Config:
             metrics_port=_whole(environment, "SPOTON_METRICS_PORT", 0, least=0, most=65535)
             if environment.get("SPOTON_METRICS_PORT")
             else None,
+            replication=_whole(environment, "SPOTON_REPLICATION", 1, least=1, most=100),
             restarts=_restarts(environment.get("SPOTON_RESTARTS", "")),
         )
 

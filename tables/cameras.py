@@ -6,7 +6,7 @@ import faust
 import msgspec
 
 from spoton.events import AnyEvent, CameraOffline, CameraOnline, FramesSkipped, PeopleDetected
-from tables.packed import PackedTable, packed_table
+from tables.packed import PackedTable, packed_table, unpacked
 
 
 class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +79,12 @@ def last_word(site: str, status: CameraStatus) -> CameraOffline:
         reason=status.reason,
         ended=status.ended,
     )
+
+
+def changelog_status(value: bytes | None) -> CameraStatus | None:
+    """A camera's status out of a record of this table's changelog; None for one that was taken out."""
+    packed = unpacked(value)
+    return None if packed is None else msgspec.msgpack.decode(packed, type=CameraStatus)
 
 
 def attach(app: faust.App, *, partitions: int) -> PackedTable[CameraStatus]:

@@ -89,12 +89,18 @@ class RoutedTable(faust.Table[str, str]):
     def partition_for_key(self, key: str) -> int:
         """The changelog partition of ``key`` (``site/...``), whichever stream's event is being worked on."""
         route = key.split("/", 1)[0] if self.route_by_site else key
-        return partition_of(route, self.partitions)
+        return partition_of(route, self.partitions or 1)
 
 
 def partition_of(route: str, partitions: int) -> int:
     """The partition of a site or camera: that of the key in Faust's JSON, as Kafka's default partitioner chooses."""
     return int(murmur2(msgspec.json.encode(route)) & 0x7FFFFFFF) % partitions
+
+
+def unpacked(value: bytes | None) -> bytes | None:
+    """The packed state in a changelog record; None where there is none any more."""
+    text = None if value is None else msgspec.json.decode(value, type=str | None)
+    return None if text is None else base64.b64decode(text)
 
 
 def packed_table(

@@ -67,7 +67,6 @@ async def read_whole(settings: Settings, topic: str) -> tuple[list[ConsumerRecor
         partitions = await partitions_of(consumer, topic)
         if not partitions:
             return [], {}
-        consumer.assign(partitions)
         first = await consumer.beginning_offsets(partitions)
         ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
         return await read_between(consumer, first, ends), ends
@@ -76,8 +75,10 @@ async def read_whole(settings: Settings, topic: str) -> tuple[list[ConsumerRecor
 async def read_between(
     consumer: AIOKafkaConsumer, first: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
 ) -> list[ConsumerRecord]:
-    """The records from ``first`` up to, not including, ``ends``, for each partition in order."""
+    """The records from ``first`` up to, not including, ``ends``, for each partition in order; once a consumer."""
     wanted = [tp for tp in ends if first[tp] < ends[tp]]
+    if not wanted:
+        return []
     consumer.assign(wanted)
     for tp in wanted:
         consumer.seek(tp, first[tp])
@@ -117,6 +118,6 @@ async def follow(
 
 
 async def _when_there(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    while not (partitions := await partitions_of(consumer, topic)):
+    while not (partitions := await partitions_of(consumer, topic)):  # noqa: ASYNC110 - nobody is woken by a new topic
         await asyncio.sleep(0.5)
     return partitions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from spoton import events
 from spoton.events import AnyEvent
@@ -50,6 +50,18 @@ class LiveState:
         self._last_seq: dict[tuple[str, str], int] = {}
         self._newest_at = 0
         self._fanout = Fanout(self._fresh)
+
+    def name_detectors(self, names: Mapping[str, str]) -> None:
+        """What will look at each camera's pictures, until its first event says so itself."""
+        for name, detector in names.items():
+            self._feed(name).detector = detector
+
+    def serve(self, cameras: Collection[str]) -> None:
+        """These are the cameras of the site from now on; the others are forgotten."""
+        for name in set(self._cameras) - set(cameras):
+            del self._cameras[name]
+        for name in cameras:
+            self._feed(name)
 
     def apply(self, event: AnyEvent) -> None:
         """Take an event in; one of another site, or one seen before, changes nothing."""

@@ -1,0 +1,74 @@
+"""How a command becomes the processes that do the work: their settings travel in the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from spoton import supervisor
+from spoton.config import roles_of
+from spoton.errors import InputError
+from spoton.kafka.settings import servers
+
+
+def environment(
+    sites: Sequence[Path],
+    *,
+    data: Path,
+    broker: str | None,
+    database: str | None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    weights: Path | None = None,
+    partitions: int | None = None,
+    replication: int | None = None,
+    accept_bad_calibration: bool = False,
+) -> dict[str, str]:
+    """This process's environment with the given settings in it, as ``spoton.config`` reads them."""
+    wanted = {
+        "SPOTON_SITE": os.pathsep.join(str(site) for site in sites),
+        "SPOTON_DATA": str(data),
+        "SPOTON_HOST": host,
+        "SPOTON_PORT": port,
+        "SPOTON_WEIGHTS": weights,
+        "SPOTON_BROKER": broker,
+        "SPOTON_DATABASE": database,
+        "SPOTON_PARTITIONS": partitions,
+        "SPOTON_REPLICATION": replication,
+        "SPOTON_ACCEPT_BAD_CALIBRATION": "1" if accept_bad_calibration else "",
+    }
+    return {**os.environ, **{name: str(value) for name, value in wanted.items() if value is not None}}
+
+
+def command(module: str) -> list[str]:
+    """What runs one of our modules with this Python."""
+    # -P: a folder here that is called like one of our packages is not meant.
+    return [sys.executable, "-P", "-m", module]
+
+
+def become(settings: Mapping[str, str], module: str) -> NoReturn:
+    """Replace this process by one that runs a module."""
+    os.execve(sys.executable, command(module), dict(settings))
+
+
+def work(settings: Mapping[str, str], roles: str, metrics_port: int | None) -> int:
+    """Run one process a role until told to stop; returns the exit code.
+
+    Raises InputError for a role that does not exist, or a broker on which workers cannot share their work.
+    """
+    broker = settings.get("SPOTON_BROKER", "")
+    if broker.startswith("log://"):
+        raise InputError(
+            f"--broker = {broker!r} is for one process", remedy="use spoton up with it, or kafka://host:port here"
+        )
+    servers(broker)
+    children = []
+    for index, role in enumerate(roles_of(roles)):
+        own = {"SPOTON_ROLES": role}
+        if metrics_port is not None:
+            own["SPOTON_METRICS_PORT"] = str(metrics_port + index)
+        children.append(supervisor.Child(role, command("faust_app"), {**settings, **own}))
+    return supervisor.run(children)
