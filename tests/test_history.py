@@ -188,3 +188,14 @@ def test_the_embedded_server_is_taken_up_again(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "data")
     assert asyncio.run(note(server.url, "b")) == ["a", "b"]
     server.stop()
+
+
+def test_a_folder_left_in_the_middle_of_being_made_is_made_anew(tmp_path: Path) -> None:
+    """What ``initdb`` leaves when the worker that runs it is killed, its lock file included."""
+    folder = tmp_path / "data"
+    (folder / "base" / "1").mkdir(parents=True)
+    (folder / "PG_VERSION").write_text("16\n")
+    (folder / "postmaster.pid").write_text(f"-22017\n{folder}\n1795570641\n5432\n\n\n 10068009     65565\n")
+    server = EmbeddedPostgres(folder)
+    assert server.url
+    server.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import warnings
 from pathlib import Path
@@ -24,6 +25,7 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         try:
+            _clear_unfinished(folder)
             _forget_the_dead(folder / ".handle_pids.json")
             self._server = get_server(folder)
         except (OSError, subprocess.SubprocessError, AssertionError, RuntimeError) as error:
@@ -37,6 +39,22 @@ class EmbeddedPostgres:
         """Stop the server unless another process uses it too."""
         with contextlib.suppress(subprocess.SubprocessError):
             self._server.cleanup()
+
+
+def _clear_unfinished(folder: Path) -> None:
+    """Begin anew where the process that made the data folder was killed in the middle of making it.
+
+    A server that has ever run leaves ``postmaster.opts``: without it there can be nothing in the folder to lose.
+    """
+    if not (folder / "PG_VERSION").exists() or (folder / "postmaster.opts").exists():
+        return
+    for process in psutil.process_iter(("name", "cmdline")):
+        if process.info["name"] in ("initdb", "postgres") and str(folder) in (process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                process.wait(5)
+    shutil.rmtree(folder)
+    folder.mkdir()
 
 
 def _forget_the_dead(users: Path) -> None:
