@@ -34,7 +34,7 @@ from api import checks, status
 from api.access import LOOPBACK
 from api.app import create_api
 from api.health import Health
-from spoton import __version__, diagnostics, supervisor
+from spoton import __version__, diagnostics
 from spoton.config import Config
 from spoton.errors import InputError, SpotOnError
 from spoton.history.late import LateHistory
@@ -47,6 +47,7 @@ from spoton.live.state import LiveState
 from spoton.log import preflight
 from spoton.log.transport import Assignor
 from spoton.offline.check import check
+from spoton.running import supervisor
 from spoton.site import Site
 from tables.cameras import CameraStatus, last_word
 from tables.packed import PackedTable

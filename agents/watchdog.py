@@ -19,7 +19,7 @@ from faust.transport.consumer import Consumer
 from faust.types.tuples import TP
 from mode import Service
 
-from spoton.supervisor import FENCED, STALLED
+from spoton.running.supervisor import FENCED, STALLED
 
 BEAT_S = 0.25
 

@@ -118,13 +118,13 @@ def up(
     accept_bad_calibration: AcceptBad = False,
 ) -> None:
     """Watch a site's real cameras on this machine: detection, tracking, history, API and page in one process."""
-    from spoton import processes
+    from spoton.running import launch
 
-    settings = processes.environment(
+    settings = launch.environment(
         [site], data=data, broker=broker, database=database, host=host, port=port, weights=_weights_folder(weights),
         accept_bad_calibration=accept_bad_calibration,
     )  # fmt: skip
-    processes.become(settings, "faust_app")
+    launch.become(settings, "faust_app")
 
 
 @app.command(epilog="Example: spoton worker --site site.toml --broker kafka://127.0.0.1:9092 --roles detection")
@@ -148,13 +148,13 @@ def worker(
     accept_bad_calibration: AcceptBad = False,
 ) -> None:
     """Do some or all of the work of sites on Kafka, one process a role; start as many as there is work for."""
-    from spoton import processes
+    from spoton.running import launch
 
-    settings = processes.environment(
+    settings = launch.environment(
         site, data=data, broker=broker, database=database, host=host, weights=_weights_folder(weights),
         partitions=partitions, replication=replication, accept_bad_calibration=accept_bad_calibration,
     )  # fmt: skip
-    raise typer.Exit(processes.work(settings, roles, metrics_port))
+    raise typer.Exit(launch.work(settings, roles, metrics_port))
 
 
 @app.command(epilog="Example: spoton api --site site.toml --broker kafka://127.0.0.1:9092 --database postgresql://...")
@@ -168,13 +168,13 @@ def api(
     accept_bad_calibration: AcceptBad = False,
 ) -> None:
     """Serve a site's page, API and live streams beside workers on Kafka; start as many as there are clients for."""
-    from spoton import processes
+    from spoton.running import launch
 
-    settings = processes.environment(
+    settings = launch.environment(
         [site], data=data, broker=broker, database=database, host=host, port=port,
         accept_bad_calibration=accept_bad_calibration,
     )  # fmt: skip
-    processes.become(settings, "api.standalone")
+    launch.become(settings, "api.standalone")
 
 
 @cameras_app.command("apply", epilog="Example: spoton cameras apply --site site.toml --broker kafka://127.0.0.1:9092")

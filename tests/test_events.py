@@ -22,6 +22,8 @@ EXAMPLES = [
         detector="built-in",
     ),
     events.FramesSkipped(**HEAD, camera="north", first=3, last=5),
+    events.CameraAdded(**HEAD, by="operator", why="new door", camera="door", definition='[[camera]]\nname = "door"\n'),
+    events.CameraRemoved(**HEAD, by="operator", camera="door"),
     events.CameraOnline(**HEAD, camera="north", session=1, size_px=(640, 480), epoch=1_700_000_000_000_000),
     events.CameraOffline(**HEAD, camera="north", session=1, reason="connection refused"),
     events.PersonAppeared(**HEAD, person="1-1", number=1, x_m=1.5, y_m=2.5, seen=SEEN),

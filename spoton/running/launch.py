@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from spoton import supervisor
 from spoton.config import roles_of
 from spoton.errors import InputError
 from spoton.kafka.settings import servers
+from spoton.running import supervisor
 
 
 def environment(
