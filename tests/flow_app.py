@@ -1,31 +1,36 @@
-"""A Faust app on the embedded log, run by the tests in a process of its own: ``log_app.py URL FIRST LAST``.
+"""A Faust app that the tests run in a process of its own, on either engine: ``flow_app.py URL FIRST LAST [PREFIX]``.
 
 It feeds the numbers FIRST to LAST into ``numbers`` and says ``acked n`` when n is durable. An agent counts them per
 key in a table and sends one ``doubled`` record per number; the table remembers the last number of each key, so a
-number that comes twice counts once. When all are done it says ``done`` and prints the table.
+number that comes twice counts once. When all are done it says ``done`` and prints the table. PREFIX comes before every
+name on the broker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
+from typing import Any
 
 import faust
 from mode import Worker
 
+from spoton.kafka.settings import KafkaSettings
 from spoton.log.transport import register
 
 KEYS = 6
 
 
-def make_app(url: str, first: int, last: int) -> faust.App:
+def make_app(url: str, first: int, last: int, prefix: str = "") -> faust.App:
+    embedded = url.startswith("log://")
     app = faust.App(
-        "counter", broker=url, store="memory://", topic_partitions=3, web_enabled=False, topic_disable_leader=True,
-        broker_commit_interval=0.2,
+        f"{prefix}counter", broker=url, store="memory://", topic_partitions=3, web_enabled=False,
+        topic_disable_leader=True, broker_commit_interval=0.2, **({} if embedded else kafka_options()),
     )  # fmt: skip
-    numbers = app.topic("numbers", key_type=str, value_type=int)
-    doubled = app.topic("doubled", key_type=str, value_type=dict)
+    numbers = app.topic(f"{prefix}numbers", key_type=str, value_type=int)
+    doubled = app.topic(f"{prefix}doubled", key_type=str, value_type=dict)
     counts = app.Table("counts", default=lambda: [0, 0])
     all_fed = asyncio.Event()
 
@@ -34,7 +39,10 @@ def make_app(url: str, first: int, last: int) -> faust.App:
         async for key, number in stream.items():
             seen, newest = counts[key]
             if number > newest:
-                await doubled.send(key=key, value={"id": f"{key}:{number}", "double": 2 * number})
+                sent = await doubled.send(key=key, value={"id": f"{key}:{number}", "double": 2 * number})
+                if not embedded:
+                    # No common transaction: the table may know of an output only when it is safe.
+                    await sent
                 counts[key] = [seen + 1, number]
 
     @app.task
@@ -57,6 +65,16 @@ def make_app(url: str, first: int, last: int) -> faust.App:
     return app
 
 
+def kafka_options() -> dict[str, Any]:
+    return {
+        "broker_credentials": KafkaSettings.from_env(os.environ).faust_credentials(),
+        "topic_replication_factor": 1,
+        # A killed worker's successor waits until the broker misses it; 6 s is the least that brokers allow.
+        "broker_session_timeout": 6.0,
+        "broker_heartbeat_interval": 2.0,
+    }
+
+
 def say(line: str) -> None:
     sys.__stdout__.write(line + "\n")
     sys.__stdout__.flush()
@@ -64,5 +82,5 @@ def say(line: str) -> None:
 
 if __name__ == "__main__":
     register()
-    app = make_app(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    app = make_app(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
     Worker(app, loglevel="WARNING").execute_from_commandline()
