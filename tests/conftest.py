@@ -113,3 +113,9 @@ def flow(tmp_path: Path) -> Iterator[Callable[..., Any]]:
             return one
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def certificates() -> ModuleType:
+    """An authority that signs certificates for 127.0.0.1."""
+    return beside("certificates")

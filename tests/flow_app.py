@@ -15,18 +15,20 @@ import sys
 from typing import Any
 
 import faust
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from mode import Worker
 
-from spoton.kafka.settings import KafkaSettings
+from spoton.kafka.settings import KafkaSettings, servers
 from spoton.log.transport import register
 
 KEYS = 6
+PARTITIONS = 3
 
 
 def make_app(url: str, first: int, last: int, prefix: str = "") -> faust.App:
     embedded = url.startswith("log://")
     app = faust.App(
-        f"{prefix}counter", broker=url, store="memory://", topic_partitions=3, web_enabled=False,
+        f"{prefix}counter", broker=url, store="memory://", topic_partitions=PARTITIONS, web_enabled=False,
         topic_disable_leader=True, broker_commit_interval=0.2, **({} if embedded else kafka_options()),
     )  # fmt: skip
     numbers = app.topic(f"{prefix}numbers", key_type=str, value_type=int)
@@ -67,12 +69,34 @@ def make_app(url: str, first: int, last: int, prefix: str = "") -> faust.App:
 
 def kafka_options() -> dict[str, Any]:
     return {
-        "broker_credentials": KafkaSettings.from_env(os.environ).faust_credentials(),
+        "broker_credentials": settings().faust_credentials(),
         "topic_replication_factor": 1,
         # A killed worker's successor waits until the broker misses it; 6 s is the least that brokers allow.
         "broker_session_timeout": 6.0,
         "broker_heartbeat_interval": 2.0,
     }
+
+
+def settings() -> KafkaSettings:
+    return KafkaSettings.from_env(os.environ)
+
+
+async def make_topics(url: str, prefix: str) -> None:
+    """Make the topics and wait until the broker knows them: Faust leaves out for minutes what it finds missing."""
+    topics = {
+        f"{prefix}numbers": {},
+        f"{prefix}doubled": {},
+        f"{prefix}counter-counts-changelog": {"cleanup.policy": "compact"},
+    }
+    new = [NewTopic(name, PARTITIONS, replication_factor=1, topic_configs=own) for name, own in topics.items()]
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers(url), **settings().client_options())
+    await admin.start()
+    try:
+        await admin.create_topics(new)
+        while any(found["error_code"] for found in await admin.describe_topics(list(topics))):
+            await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
 
 
 def say(line: str) -> None:
@@ -82,5 +106,7 @@ def say(line: str) -> None:
 
 if __name__ == "__main__":
     register()
+    if sys.argv[1].startswith("kafka://"):
+        asyncio.run(make_topics(sys.argv[1], sys.argv[4]))
     app = make_app(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
     Worker(app, loglevel="WARNING").execute_from_commandline()

@@ -183,7 +183,8 @@ def _java() -> str:
 
 
 def _end_of(lines: Sequence[str]) -> str:
-    return " | ".join(line.strip() for line in lines[-5:]) or "it said nothing"
+    told = [line.strip() for line in lines if line.strip() and not line.startswith("\tat ")]
+    return " | ".join(told[-5:]) or "it said nothing"
 
 
 def main() -> None:
@@ -191,12 +192,13 @@ def main() -> None:
     import sys
     import tempfile
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         folder = sys.argv[1] if sys.argv[1:] else stack.enter_context(tempfile.TemporaryDirectory())
-        broker = stack.enter_context(LocalBroker(Path(folder)))
-        print(broker.url, flush=True)
         stack.enter_context(contextlib.suppress(KeyboardInterrupt))
-        signal.pause()
+        with LocalBroker(Path(folder)) as broker:
+            print(broker.url, flush=True)
+            signal.pause()
 
 
 if __name__ == "__main__":
