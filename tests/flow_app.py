@@ -16,6 +16,7 @@ from typing import Any
 
 import faust
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from faust.exceptions import NotReady
 from mode import Worker
 
 from spoton.kafka.settings import KafkaSettings, servers
@@ -51,7 +52,13 @@ def make_app(url: str, first: int, last: int, prefix: str = "") -> faust.App:
     async def feed(app):
         say("ready " + json.dumps(dict(counts)))
         for number in range(first, last + 1):
-            sent = await numbers.send(key=f"key-{number % KEYS}", value=number)
+            try:
+                sent = await numbers.send(key=f"key-{number % KEYS}", value=number)
+            except NotReady:
+                # On Kafka the producer ends before those who send.
+                if app.should_stop:
+                    return
+                raise
             sent.add_done_callback(lambda done, number=number: done.exception() or say(f"acked {number}"))
             if number % 5 == 0:
                 await asyncio.sleep(0.002)
