@@ -268,19 +268,24 @@ def check(
 
 @app.command(epilog="Example: spoton bench detection --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="detection")],
+    name: Annotated[str, typer.Argument(help="detection, faults")],
     as_json: Json = False,
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
     ] = Path("../shared"),
+    only: Annotated[str | None, typer.Option(help="Only what has this in its name.")] = None,
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
-    from spoton.offline import detection_bench
+    if name == "detection":
+        from spoton.offline import detection_bench
 
-    benches = {"detection": detection_bench}
-    if name not in benches:
-        raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {', '.join(benches)}")
-    _show(benches[name].run(shared), benches[name].render, as_json)
+        _show(detection_bench.run(shared), detection_bench.render, as_json)
+    elif name == "faults":
+        from spoton.trials import faults
+
+        _show(faults.run(only), faults.render, as_json)
+    else:
+        raise InputError(f"bench {name!r} is not known", remedy="choose from: detection, faults")
 
 
 @models_app.command("list")

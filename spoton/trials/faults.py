@@ -1,0 +1,330 @@
+"""``spoton bench faults``: workers, broker and database fail under load, and every frame is accounted for.
+
+Each trial feeds the same recorded detections to real processes, does its damage, waits until the archive has caught up
+and compares what it holds with what an undisturbed run of the same recording gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from spoton import events
+from spoton.errors import InputError
+from spoton.history.embedded import EmbeddedPostgres
+from spoton.kafka.local_broker import LocalBroker
+from spoton.kafka.settings import servers
+from spoton.kafka.topics import all_topics, ensure
+from spoton.sim.plaza import Plaza
+from spoton.sim.site_text import site_toml
+from spoton.site_file import parse
+from spoton.trials.cluster import Cluster, Running
+from spoton.trials.load import Watch, feed
+from spoton.trials.recording import Recording, record, undisturbed
+
+PARTITIONS = 4
+LATE_S = 45.0
+"""How long a tick waits for a camera in these trials: for longer than any failover, so that no view is left out and
+identities can be compared with an undisturbed run one by one. By default sites wait for 0.5 s and go on without it."""
+SETTLE_S = 4.0
+CATCH_UP_S = 120.0
+
+log = structlog.get_logger("trials")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One trial. events_in: frames fed. lost: frames in neither PeopleDetected nor FramesSkipped. duplicated: frames
+    detected twice, and places in a sequence taken twice. ids_changed: boxes whose track, and tracks whose person, is
+    another than in an undisturbed run. recovery_s: how long facts were away for at most. skipped: frames in
+    FramesSkipped. largest_mb: resident memory of the largest worker process at the end.
+    """
+
+    fault: str
+    events_in: int
+    lost: int
+    duplicated: int
+    ids_changed: int
+    recovery_s: float
+    skipped: int
+    largest_mb: float
+
+
+@dataclass(slots=True)
+class Trial:
+    """What a fault has to work with."""
+
+    cluster: Cluster
+    broker: LocalBroker | None
+    database: Database
+    workers: dict[str, list[Running]]
+    site: str
+
+    def owner(self, role: str, topic: str, key: str) -> Running:
+        """The worker of a role that has the partition of a key."""
+        from spoton.trials.load import partition_of
+
+        partition = partition_of(key, self.cluster.partitions)
+        wanted = f'partition="{partition}",role="{role}",topic="{topic}"'
+        for worker in self.workers[role]:
+            if wanted in worker.ask("/metrics"):
+                return worker
+        raise InputError(f"no {role} worker has partition {partition} of {topic}")
+
+
+@dataclass(slots=True)
+class Database:
+    """The embedded PostgreSQL, which can be taken away and brought back."""
+
+    folder: Path
+    server: EmbeddedPostgres | None = None
+
+    def start(self) -> str:
+        """Start it; returns its URL, the same each time."""
+        self.server = EmbeddedPostgres(self.folder)
+        return self.server.url
+
+    def stop(self) -> None:
+        """Stop it."""
+        if self.server is not None:
+            self.server.stop()
+            self.server = None
+
+
+Fault = Callable[[Trial], Awaitable[None]]
+
+
+async def detection_worker_dies(trial: Trial) -> None:
+    """kill -9; the other detection worker takes its cameras."""
+    trial.cluster.kill(trial.owner("detection", "frames", f"{trial.site}/south-west"))
+
+
+async def identity_worker_dies(trial: Trial) -> None:
+    """kill -9; the other identity worker takes the site."""
+    trial.cluster.kill(trial.owner("identity", "detections", trial.site))
+
+
+async def broker_stops(trial: Trial, away_s: float = 20.0) -> None:
+    """The only broker is away for 20 s."""
+    if trial.broker is None:
+        raise InputError("the broker is not ours to stop", remedy="leave SPOTON_TEST_KAFKA out")
+    await asyncio.to_thread(trial.broker.stop)
+    await asyncio.sleep(away_s)
+    await asyncio.to_thread(trial.broker.start)
+
+
+async def database_goes(trial: Trial, away_s: float = 60.0) -> None:
+    """The database is away for 60 s."""
+    await asyncio.to_thread(trial.database.stop)
+    await asyncio.sleep(away_s)
+    await asyncio.to_thread(trial.database.start)
+
+
+async def worker_is_paused(trial: Trial) -> None:
+    """SIGSTOP until its session is over and another has its cameras, then SIGCONT."""
+    worker = trial.owner("detection", "frames", f"{trial.site}/south-west")
+    worker.signal(signal.SIGSTOP)
+    await asyncio.sleep(14.0)
+    worker.signal(signal.SIGCONT)
+
+
+async def workers_come_and_go(trial: Trial) -> None:
+    """Two detection workers are added and removed, ten times in a row."""
+    for _ in range(10):
+        added = [trial.cluster.worker("detection"), trial.cluster.worker("detection")]
+        await trial.cluster.ready(*added)
+        await asyncio.to_thread(trial.cluster.stop, *added)
+
+
+FAULTS: dict[str, tuple[Fault, float]] = {
+    "detection worker killed": (detection_worker_dies, 30.0),
+    "identity worker killed": (identity_worker_dies, 30.0),
+    "broker away for 20 s": (broker_stops, 45.0),
+    "database away for 60 s": (database_goes, 75.0),
+    "worker paused until fenced": (worker_is_paused, 35.0),
+    "two workers come and go ten times": (workers_come_and_go, 90.0),
+}
+"""Each fault and for how many seconds frames are fed around it."""
+
+
+async def run_trial(name: str, folder: Path, broker: LocalBroker | None, broker_url: str) -> Outcome:
+    """One fault on a cluster of its own; topics and groups must be new.
+
+    Raises SpotOnError when the cluster does not come up, or does not catch up.
+    """
+    fault, seconds = FAULTS[name]
+    recording = _recording(seconds, folder)
+    settings = {"bootstrap_servers": servers(broker_url)}
+    await ensure(settings, all_topics(PARTITIONS), replication=1)
+    database = Database(folder / "postgres")
+    url = await asyncio.to_thread(database.start)
+    cluster = Cluster(broker_url, url, folder / "site.toml", folder, PARTITIONS)
+    watch = Watch(settings, recording.site.name)
+    watching = asyncio.create_task(watch.run())
+    try:
+        workers = {
+            role: [cluster.worker(role) for _ in range(count)]
+            for role, count in (("detection", 2), ("identity", 2), ("behaviour", 1), ("projection", 1), ("archive", 1))
+        }
+        await cluster.ready(*(one for several in workers.values() for one in several))
+        epoch_us = time.time_ns() // 1000 + 500_000
+        feeding = asyncio.create_task(feed(recording, settings, PARTITIONS, epoch_us))
+        await asyncio.sleep(SETTLE_S)
+        began_s = time.monotonic()
+        await fault(Trial(cluster, broker, database, workers, recording.site.name))
+        await feeding
+        expected = undisturbed(recording, epoch_us)
+        caught_up_s = await _until_archived(url, recording, began_s)
+        largest_mb = _largest_mb(cluster)
+        archived = await _archived(url)
+    finally:
+        watching.cancel()
+        await asyncio.to_thread(cluster.stop)
+        await asyncio.to_thread(database.stop)
+    recovery_s = caught_up_s if fault is database_goes else watch.silence_s(began_s)
+    return _judged(name, recording, archived, expected, recovery_s, largest_mb)
+
+
+def _recording(seconds: float, folder: Path) -> Recording:
+    plaza = Plaza(7, people=10)
+    text = site_toml(plaza, plan=None) + f"\n[thresholds]\nlate_s = {LATE_S}\n"
+    (folder / "site.toml").write_text(text)
+    site = parse(text, str(folder / "site.toml"))
+    return record(plaza, site, seconds)
+
+
+async def _until_archived(url: str, recording: Recording, began_s: float) -> float:
+    """Wait until every frame is accounted for in the archive; returns seconds since the fault began."""
+    wanted = len(recording.frames) * len(recording.cameras)
+    until_s = time.monotonic() + CATCH_UP_S
+    count = -1
+    steady_since_s = time.monotonic()
+    caught_up_s = 0.0
+    while time.monotonic() < until_s:
+        archived = await _archived(url)
+        accounted = len(_accounted(archived))
+        if len(archived) != count:
+            count, steady_since_s = len(archived), time.monotonic()
+        if accounted >= wanted and not caught_up_s:
+            caught_up_s = time.monotonic() - began_s
+        # Identities follow their detections: what is still on its way must not be taken for lost.
+        if time.monotonic() - steady_since_s > (4.0 if caught_up_s else 30.0):
+            break
+        await asyncio.sleep(0.5)
+    return caught_up_s or time.monotonic() - began_s
+
+
+async def _archived(url: str) -> list[events.AnyEvent]:
+    try:
+        connection = await asyncpg.connect(url, timeout=5)
+    except (OSError, asyncpg.PostgresError):
+        return []
+    try:
+        if not await connection.fetchval("SELECT to_regclass('events')"):
+            return []
+        rows = await connection.fetch("SELECT body FROM events ORDER BY at, id")
+    finally:
+        await connection.close()
+    return [events.decode(row["body"].encode()) for row in rows]
+
+
+def _accounted(archived: Iterable[events.AnyEvent]) -> Counter[tuple[str, int]]:
+    frames: Counter[tuple[str, int]] = Counter()
+    for fact in archived:
+        if isinstance(fact, events.PeopleDetected):
+            frames[fact.camera, fact.frame] += 1
+        elif isinstance(fact, events.FramesSkipped):
+            frames.update((fact.camera, frame) for frame in range(fact.first, fact.last + 1))
+    return frames
+
+
+def _judged(
+    name: str,
+    recording: Recording,
+    archived: list[events.AnyEvent],
+    expected: list[events.Event],
+    recovery_s: float,
+    largest_mb: float,
+) -> Outcome:
+    fed = {(camera, frame) for camera in recording.cameras for frame in range(len(recording.frames))}
+    accounted = _accounted(archived)
+    places = Counter(
+        (fact.stream, getattr(fact, "camera", "") if fact.stream == "detections" else "", fact.seq)
+        for fact in archived
+    )
+    ids_changed = _differing(_tracks(archived), _tracks(expected))
+    ids_changed += _differing(_persons(archived), _persons(expected))
+    return Outcome(
+        fault=name,
+        events_in=len(fed),
+        lost=len(fed - set(accounted)),
+        duplicated=sum(count - 1 for count in (*accounted.values(), *places.values()) if count > 1),
+        ids_changed=ids_changed,
+        recovery_s=round(recovery_s, 1),
+        skipped=sum(f.last - f.first + 1 for f in archived if isinstance(f, events.FramesSkipped)),
+        largest_mb=round(largest_mb, 1),
+    )
+
+
+def _tracks(facts: Iterable[Any]) -> dict[tuple[str, int], tuple[int, ...]]:
+    return {(f.camera, f.frame): tuple(f.tracks) for f in facts if isinstance(f, events.PeopleDetected)}
+
+
+def _persons(facts: Iterable[Any]) -> dict[tuple[str, int], str]:
+    return {(f.camera, f.track): f.person for f in facts if isinstance(f, events.TrackAssigned)}
+
+
+def _differing(found: dict[Any, Any], expected: dict[Any, Any]) -> int:
+    return len([key for key in {*found, *expected} if found.get(key) != expected.get(key)])
+
+
+def _largest_mb(cluster: Cluster) -> float:
+    import psutil
+
+    sizes: list[int] = [0]
+    for worker in cluster.running:
+        for pid in worker.pids():
+            try:
+                sizes.append(psutil.Process(pid).memory_info().rss)
+            except psutil.NoSuchProcess:
+                continue
+    return float(max(sizes)) / 1e6
+
+
+def run(only: str | None = None) -> dict[str, Any]:
+    """All faults, one after the other, each on a broker and a cluster of its own.
+
+    Raises BrokerError without Java or Kafka's jars, InputError for a fault that does not exist.
+    """
+    names = [name for name in FAULTS if only is None or only in name]
+    if not names:
+        raise InputError(f"fault {only!r} does not exist", remedy=f"choose from: {', '.join(FAULTS)}")
+    outcomes = []
+    for name in names:
+        log.info("trial", fault=name)
+        with tempfile.TemporaryDirectory(prefix="spoton-faults-", ignore_cleanup_errors=True) as made:
+            folder = Path(made)
+            folder.chmod(0o755)
+            with LocalBroker(folder / "kafka") as broker:
+                outcomes.append(asyncio.run(run_trial(name, folder, broker, broker.url)))
+    return {"faults": [asdict(outcome) for outcome in outcomes]}
+
+
+def render(result: dict[str, Any], console: Console) -> None:
+    """A table for people."""
+    table = Table("fault", *(name for name in result["faults"][0] if name != "fault"))
+    for row in result["faults"]:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
