@@ -12,6 +12,7 @@
     │   ├── LogCorrupt     the file is damaged
     │   └── LogFull        the disk is full
     ├── BrokerError        Kafka cannot be reached, or is not set up as it must be
+    │   └── KafkaMissing   no Java or no jars to start a broker of our own with
     └── HistoryError       the database
 
 Each message says what is wrong and with which value; ``remedy`` says what to do about it.
@@ -71,6 +72,10 @@ class LogFull(LogError):
 
 class BrokerError(SpotOnError):
     """Kafka cannot be reached, refuses, or has topics that are not set up as they must be."""
+
+
+class KafkaMissing(BrokerError):
+    """A broker of our own would need Java, or Kafka's jars, that are not on this machine."""
 
 
 class HistoryError(SpotOnError):
