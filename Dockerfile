@@ -25,11 +25,11 @@ RUN apt-get update \
 FROM cuda-python AS cuda-packages
 RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
 COPY --from=wheel /wheel/ /wheel/
-# Both distributions install the same module, so one has to go first. From 1.27 on the default wheel wants CUDA 13.
+# Both distributions install the same module, so one has to go first. From 1.27 on the wheel wants CUDA 13.
 RUN python3 -m venv /opt/spoton \
     && /opt/spoton/bin/pip install --no-cache-dir /wheel/*.whl \
     && /opt/spoton/bin/pip uninstall --yes onnxruntime \
-    && /opt/spoton/bin/pip install --no-cache-dir "onnxruntime-gpu>=1.20,<1.24"
+    && /opt/spoton/bin/pip install --no-cache-dir "onnxruntime-gpu>=1.20,<1.27"
 
 FROM cuda-python AS cuda
 COPY --from=cuda-packages /opt/spoton/ /opt/spoton/
