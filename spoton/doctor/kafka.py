@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
 from spoton.doctor.finding import Finding, reason
 from spoton.errors import InputError
@@ -24,9 +25,14 @@ STREAMS = ("frames", "detections", "identities", "positions", "behaviour")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What Kafka told. records: of each topic of ours, still kept. newest_ms: time of the newest of them, Unix."""
+    """What Kafka told.
+
+    version: of its protocol between brokers, such as ``3.9-IV0``; empty where the broker keeps it to itself, as from
+    4.0 on. records: of each topic of ours, still kept. newest_ms: time of the newest of them, Unix.
+    """
 
     brokers: int
+    version: str
     cluster: str
     partitions: Mapping[str, int]
     replicas: Mapping[str, int]
@@ -47,7 +53,7 @@ def addresses(url: str) -> list[str]:
 
 
 async def check(url: str) -> tuple[Finding, float | None]:
-    """The finding, and by how many seconds the newest record is ahead of this machine's clock at least."""
+    """The finding, and by how many seconds the newest record lies in this machine's future; None where it does not."""
     servers = addresses(url)
     refused = await _reach(servers)
     if len(refused) == len(servers):
@@ -60,8 +66,8 @@ async def check(url: str) -> tuple[Finding, float | None]:
             SUBJECT, "fault", f"{', '.join(servers)} listens but is no Kafka that answers: {reason}",
             "see the broker's log; its advertised.listeners must name an address that this machine reaches",
         ), None  # fmt: skip
-    ahead_s = None if seen.newest_ms is None else max(0.0, seen.newest_ms / 1e3 - time.time())
-    return judge(servers, refused, seen), ahead_s
+    ahead_s = 0.0 if seen.newest_ms is None else seen.newest_ms / 1e3 - time.time()
+    return judge(servers, refused, seen), ahead_s if ahead_s > 0.0 else None
 
 
 def judge(servers: Sequence[str], refused: Sequence[str], seen: Seen) -> Finding:
@@ -70,9 +76,10 @@ def judge(servers: Sequence[str], refused: Sequence[str], seen: Seen) -> Finding
         f"{name} {count}p{'' if name not in seen.records else f' {seen.records[name]} records'}"
         for name, count in sorted(seen.partitions.items())
     )
-    found = f"{', '.join(servers)}: {seen.brokers} broker{'s' * (seen.brokers != 1)}, cluster {seen.cluster}; " + (
-        f"topics: {topics}" if topics else "none of our topics yet, they are made at the first start"
-    )
+    brokers = f"{seen.brokers} broker{'s' * (seen.brokers != 1)}"
+    version = f", version {seen.version}" if seen.version else ""
+    told = f"topics: {topics}" if topics else "none of our topics yet, they are made at the first start"
+    found = f"{', '.join(servers)}: {brokers}{version}, cluster {seen.cluster}; {told}"
     if seen.leaderless:
         return Finding(
             SUBJECT, "fault", f"{found}; without a leader: {', '.join(seen.leaderless)}", "start the missing brokers"
@@ -94,10 +101,11 @@ def judge(servers: Sequence[str], refused: Sequence[str], seen: Seen) -> Finding
     return Finding(SUBJECT, "ok", found)
 
 
-async def look(servers: Sequence[str]) -> Seen:
-    """Ask the cluster; raises KafkaError, TimeoutError."""
+async def look(servers: Sequence[str], streams: Sequence[str] = STREAMS) -> Seen:
+    """Ask the cluster; the newest record is looked for in ``streams``. Raises KafkaError, TimeoutError."""
     async with _admin(servers) as admin:
         cluster = await admin.describe_cluster()
+        version = await _version(admin, int(cluster["brokers"][0]["node_id"]))
         described = [one for one in await admin.describe_topics() if _ours(one["topic"])]
     partitions = {one["topic"]: len(one["partitions"]) for one in described}
     replicas = {
@@ -106,9 +114,10 @@ async def look(servers: Sequence[str]) -> Seen:
     leaderless = [
         f"{one['topic']}-{part['partition']}" for one in described for part in one["partitions"] if part["leader"] < 0
     ]
-    records, newest_ms = ({}, None) if leaderless or not partitions else await _records(servers, partitions)
+    records, newest_ms = ({}, None) if leaderless or not partitions else await _records(servers, partitions, streams)
     return Seen(
         brokers=len(cluster["brokers"]),
+        version=version,
         cluster=str(cluster.get("cluster_id") or "without a name"),
         partitions=partitions,
         replicas=replicas,
@@ -116,6 +125,15 @@ async def look(servers: Sequence[str]) -> Seen:
         records=records,
         newest_ms=newest_ms,
     )
+
+
+async def _version(admin: AIOKafkaAdminClient, broker: int) -> str:
+    wanted = "inter.broker.protocol.version"
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(broker), {wanted: None})])
+    entries = [
+        entry for answer in answers for one in answer.to_object()["resources"] for entry in one["config_entries"]
+    ]
+    return next((str(entry["config_value"]) for entry in entries if entry["config_names"] == wanted), "")
 
 
 def _ours(topic: str) -> bool:
@@ -151,7 +169,9 @@ async def _admin(servers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
-async def _records(servers: Sequence[str], partitions: Mapping[str, int]) -> tuple[dict[str, int], int | None]:
+async def _records(
+    servers: Sequence[str], partitions: Mapping[str, int], streams: Sequence[str]
+) -> tuple[dict[str, int], int | None]:
     """How many records each topic keeps, and the time of the newest one of all."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=list(servers), request_timeout_ms=int(TIMEOUT_S * 1000), enable_auto_commit=False
@@ -163,7 +183,7 @@ async def _records(servers: Sequence[str], partitions: Mapping[str, int]) -> tup
         records = dict.fromkeys(partitions, 0)
         for one in every:
             records[one.topic] += end[one] - first[one]
-        filled = [one for one in every if end[one] > first[one] and one.topic in STREAMS]
+        filled = [one for one in every if end[one] > first[one] and one.topic in streams]
         return records, await _newest_ms(consumer, filled, end)
     finally:
         await consumer.stop()

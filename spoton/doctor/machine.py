@@ -77,7 +77,7 @@ def disk(data: Path, broker: str) -> Finding:
     folder = existing(data)
     room = os.statvfs(folder)
     free = room.f_bavail * room.f_frsize
-    week = _week_of_log(broker) if broker.startswith("log://") else None
+    week = week_of_log(broker) if broker.startswith("log://") else None
     need = max(FREE_TO_START, week or 0)
     why = "for a week of the log at the rate so far" if week and week >= need else "to start with"
     found = f"{free / 1e9:.1f} GB free at {folder}, {need / 1e9:.1f} GB wanted {why}"
@@ -108,7 +108,7 @@ def _sync_ms(folder: Path) -> float:
     return statistics.median(took_ms)
 
 
-def _week_of_log(url: str) -> int | None:
+def week_of_log(url: str) -> int | None:
     """Bytes that the log still grows by until its retention is reached; None where it holds too little to say."""
     try:
         settings = LogSettings.from_url(url)
