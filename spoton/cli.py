@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -226,6 +227,8 @@ def doctor(
 
     from spoton.doctor import report
 
+    # What the client has to say about a broker that is away stands in the finding.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     findings = report.examine(
         report.Wishes.chosen(
             os.environ, site=site, broker=broker, database=database, redis=redis, data=data,

@@ -279,7 +279,7 @@ class TestKafka:
             port = server.sockets[0].getsockname()[1]
             finding, _ = await kafka.check(f"kafka://127.0.0.1:{port}")
         assert finding.verdict == "fault"
-        assert "listens but is no Kafka that answers" in finding.found
+        assert "listens but does not answer as Kafka" in finding.found
 
     @pytest.mark.parametrize(
         ("url", "servers"),
@@ -449,6 +449,15 @@ class TestCommand:
         done = self.run("--broker", "amqp://host", "--data", str(tmp_path))
         assert (done.returncode, "broker    " in done.stdout) == (1, True)
         assert "write log:///absolute/folder or kafka://host:9092" in done.stdout
+
+
+class TestReasons:
+    async def test_of_every_kind_of_address(self, closed_port: int) -> None:
+        """``localhost`` has two addresses on most machines; ``.invalid`` has none anywhere."""
+        assert (await redis.check(f"redis://localhost:{closed_port}")).found.endswith(": Connection refused")
+        unknown = (await redis.check("redis://nowhere.invalid:1")).found
+        assert unknown.startswith("nowhere.invalid:1: ")
+        assert "Errno" not in unknown
 
 
 class TestLimits:

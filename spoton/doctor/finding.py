@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -43,8 +44,12 @@ async def settled(subject: str, check: Awaitable[Finding], *, limit_s: float, re
 
 
 def reason(error: OSError) -> str:
-    """What the operating system says, without the address that asyncio puts around it."""
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error) or type(error).__name__
+    """What the operating system says, without the addresses that asyncio puts around it."""
+    if error.errno is not None:
+        return os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)
+    # A name with several addresses, none of which answered: asyncio lists every attempt in one text.
+    attempts = {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))}
+    return ", ".join(map(os.strerror, sorted(attempts))) or str(error) or type(error).__name__
 
 
 async def in_thread(work: Callable[[], T]) -> T:

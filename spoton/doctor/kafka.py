@@ -61,10 +61,9 @@ async def check(url: str) -> tuple[Finding, float | None]:
     try:
         seen = await look(servers)
     except (KafkaError, TimeoutError) as error:
-        reason = str(error) or type(error).__name__
         return Finding(
-            SUBJECT, "fault", f"{', '.join(servers)} listens but is no Kafka that answers: {reason}",
-            "see the broker's log; its advertised.listeners must name an address that this machine reaches",
+            SUBJECT, "fault", f"{', '.join(servers)} listens but does not answer as Kafka ({type(error).__name__})",
+            "see the broker's log: a TLS listener, or advertised.listeners with an address that is not reached from here",
         ), None  # fmt: skip
     ahead_s = 0.0 if seen.newest_ms is None else seen.newest_ms / 1e3 - time.time()
     return judge(servers, refused, seen), ahead_s if ahead_s > 0.0 else None
