@@ -9,9 +9,11 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -179,6 +181,34 @@ class TestSecrets:
 
     def test_env_file_stays_private(self) -> None:
         assert ".env" in (ROOT / ".gitignore").read_text().split()
+
+
+class TestRedisCommand:
+    def test_wants_the_password_and_is_healthy(self, tmp_path: Path) -> None:
+        """What the container runs, on a Redis of this machine."""
+        if shutil.which("redis-server") is None or shutil.which("redis-cli") is None:
+            pytest.skip("redis-server is not installed")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        service = SERVICES["redis"]
+        assert service["command"][:2] == ["sh", "-c"]
+        script = service["command"][2].replace("$$", "$").replace("/data", f"{tmp_path}\nbind 127.0.0.1\nport {port}")
+        environment = {**os.environ, "REDISCLI_AUTH": "it's 5 $PATH words"}
+        asking = service["healthcheck"]["test"][1].replace("redis-cli", f"redis-cli -h 127.0.0.1 -p {port}")
+        process = subprocess.Popen(["sh", "-c", script], env=environment, stdout=subprocess.DEVNULL)
+        try:
+            for _ in range(100):
+                healthy = subprocess.run(["sh", "-c", asking], env=environment, capture_output=True).returncode == 0
+                if healthy:
+                    break
+                time.sleep(0.1)
+            assert healthy
+            refused = subprocess.run(["sh", "-c", asking], env={**environment, "REDISCLI_AUTH": "other"})
+            assert refused.returncode != 0
+            assert environment["REDISCLI_AUTH"] not in Path(f"/proc/{process.pid}/cmdline").read_text()
+        finally:
+            process.terminate()
+            assert process.wait(10) == 0
 
 
 class TestWorkers:

@@ -63,7 +63,7 @@ async def check(url: str) -> tuple[Finding, float | None]:
     except (KafkaError, TimeoutError) as error:
         return Finding(
             SUBJECT, "fault", f"{', '.join(servers)} listens but does not answer as Kafka ({type(error).__name__})",
-            "see the broker's log: a TLS listener, or advertised.listeners with an address that is not reached from here",
+            "see the broker's log: is it a TLS listener, or is advertised.listeners an address not reached from here?",
         ), None  # fmt: skip
     ahead_s = 0.0 if seen.newest_ms is None else seen.newest_ms / 1e3 - time.time()
     return judge(servers, refused, seen), ahead_s if ahead_s > 0.0 else None
