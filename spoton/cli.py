@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -286,6 +287,43 @@ def bench(
         _show(faults.run(only), faults.render, as_json)
     else:
         raise InputError(f"bench {name!r} is not known", remedy="choose from: detection, faults")
+
+
+@app.command(epilog="Example: spoton doctor --site site.toml --broker kafka://kafka:9092")
+def doctor(
+    site: Annotated[Path | None, typer.Option(help="The site file [default: $SPOTON_SITE, or none].")] = None,
+    broker: Annotated[
+        str | None, typer.Option(help="log:///path or kafka://host:port [default: $SPOTON_BROKER, or a log in --data].")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="postgresql://... [default: $SPOTON_DATABASE, or the embedded one in --data].")
+    ] = None,
+    redis: Annotated[str | None, typer.Option(help="redis://:password@host:6379/0 [default: none].")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder for log and database [default: $SPOTON_DATA or .spoton].")
+    ] = None,
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:
+    """Look at what SpotOn needs around it: one line each, with a remedy; exit code 1 when there is a fault."""
+    from rich.console import Console
+
+    from spoton.doctor import report
+
+    # What the client has to say about a broker that is away stands in the finding.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    findings = report.examine(
+        report.Wishes.chosen(
+            os.environ, site=site, broker=broker, database=database, redis=redis, data=data,
+            weights=_weights_folder(weights),
+        )
+    )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(report.as_json(findings)))
+    else:
+        report.render(findings, Console())
+    if report.faulty(findings):
+        raise typer.Exit(1)
 
 
 @models_app.command("list")

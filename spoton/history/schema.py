@@ -11,6 +11,8 @@ import asyncpg
 LOCK_KEY = 0x5350_4F54
 """Advisory lock under which one process at a time makes the tables."""
 
+TABLES = ("events", "positions")
+
 STATEMENTS = (
     """
     CREATE TABLE IF NOT EXISTS events (
