@@ -10,8 +10,7 @@ import asyncio
 import signal
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,11 @@ from spoton.kafka.topics import all_topics, ensure
 from spoton.sim.plaza import Plaza
 from spoton.sim.site_text import site_toml
 from spoton.site_file import parse
+from spoton.trials import handover
 from spoton.trials.cluster import Cluster, Running
 from spoton.trials.load import Watch, feed
 from spoton.trials.recording import Recording, record, undisturbed
+from spoton.trials.verdict import Outcome, accounted_frames, judged, largest_mb
 
 PARTITIONS = 4
 LATE_S = 45.0
@@ -44,33 +45,16 @@ CATCH_UP_S = 120.0
 log = structlog.get_logger("trials")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One trial. events_in: frames fed. lost: frames in neither PeopleDetected nor FramesSkipped. duplicated: frames
-    detected twice, and places in a sequence taken twice. ids_changed: boxes whose track, and tracks whose person, is
-    another than in an undisturbed run. recovery_s: how long facts were away for at most. skipped: frames in
-    FramesSkipped. largest_mb: resident memory of the largest worker process at the end.
-    """
-
-    fault: str
-    events_in: int
-    lost: int
-    duplicated: int
-    ids_changed: int
-    recovery_s: float
-    skipped: int
-    largest_mb: float
-
-
 @dataclass(slots=True)
 class Trial:
-    """What a fault has to work with."""
+    """What a fault has to work with. recovery_s: set by a fault that measures it itself."""
 
     cluster: Cluster
     broker: LocalBroker | None
     database: Database
     workers: dict[str, list[Running]]
     site: str
+    recovery_s: float | None = None
 
     def owner(self, role: str, topic: str, key: str) -> Running:
         """The worker of a role that has the partition of a key."""
@@ -129,7 +113,12 @@ async def database_goes(trial: Trial, away_s: float = 60.0) -> None:
     """The database is away for 60 s."""
     await asyncio.to_thread(trial.database.stop)
     await asyncio.sleep(away_s)
-    await asyncio.to_thread(trial.database.start)
+    url = await asyncio.to_thread(trial.database.start)
+
+    def caught_up() -> bool:
+        return time.time() - asyncio.run(_newest_s(url)) < 2.0
+
+    trial.recovery_s = await until(caught_up, CATCH_UP_S, "the archive to catch up")
 
 
 async def worker_is_paused(trial: Trial) -> None:
@@ -160,7 +149,7 @@ FAULTS: dict[str, tuple[Fault, float]] = {
 
 
 async def run_trial(name: str, folder: Path, broker: LocalBroker | None, broker_url: str) -> Outcome:
-    """One fault on a cluster of its own; topics and groups must be new.
+    """One fault on a cluster of its own, on a broker that is new.
 
     Raises SpotOnError when the cluster does not come up, or does not catch up.
     """
@@ -183,18 +172,19 @@ async def run_trial(name: str, folder: Path, broker: LocalBroker | None, broker_
         feeding = asyncio.create_task(feed(recording, settings, PARTITIONS, epoch_us))
         await asyncio.sleep(SETTLE_S)
         began_s = time.monotonic()
-        await fault(Trial(cluster, broker, database, workers, recording.site.name))
+        trial = Trial(cluster, broker, database, workers, recording.site.name)
+        await fault(trial)
         await feeding
         expected = undisturbed(recording, epoch_us)
-        caught_up_s = await _until_archived(url, recording, began_s)
-        largest_mb = _largest_mb(cluster)
+        await _until_archived(url, recording)
+        memory_mb = largest_mb(cluster)
         archived = await _archived(url)
     finally:
         watching.cancel()
         await asyncio.to_thread(cluster.stop)
         await asyncio.to_thread(database.stop)
-    recovery_s = caught_up_s if fault is database_goes else watch.silence_s(began_s)
-    return _judged(name, recording, archived, expected, recovery_s, largest_mb)
+    recovery_s = watch.silence_s(began_s) if trial.recovery_s is None else trial.recovery_s
+    return judged(name, recording, archived, expected, recovery_s, memory_mb)
 
 
 def _recording(seconds: float, folder: Path) -> Recording:
@@ -205,25 +195,29 @@ def _recording(seconds: float, folder: Path) -> Recording:
     return record(plaza, site, seconds)
 
 
-async def _until_archived(url: str, recording: Recording, began_s: float) -> float:
-    """Wait until every frame is accounted for in the archive; returns seconds since the fault began."""
+async def _until_archived(url: str, recording: Recording) -> None:
+    """Wait until every frame is accounted for in the archive and nothing follows any more."""
     wanted = len(recording.frames) * len(recording.cameras)
     until_s = time.monotonic() + CATCH_UP_S
-    count = -1
-    steady_since_s = time.monotonic()
-    caught_up_s = 0.0
+    count, steady_since_s = -1, time.monotonic()
     while time.monotonic() < until_s:
         archived = await _archived(url)
-        accounted = len(_accounted(archived))
         if len(archived) != count:
             count, steady_since_s = len(archived), time.monotonic()
-        if accounted >= wanted and not caught_up_s:
-            caught_up_s = time.monotonic() - began_s
         # Identities follow their detections: what is still on its way must not be taken for lost.
-        if time.monotonic() - steady_since_s > (4.0 if caught_up_s else 30.0):
-            break
+        patience_s = 4.0 if len(accounted_frames(archived)) >= wanted else 30.0
+        if time.monotonic() - steady_since_s > patience_s:
+            return
         await asyncio.sleep(0.5)
-    return caught_up_s or time.monotonic() - began_s
+
+
+async def _newest_s(url: str) -> float:
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        newest = await connection.fetchval("SELECT max(at) FROM events")
+    finally:
+        await connection.close()
+    return float(newest.timestamp()) if newest is not None else 0.0
 
 
 async def _archived(url: str) -> list[events.AnyEvent]:
@@ -240,77 +234,15 @@ async def _archived(url: str) -> list[events.AnyEvent]:
     return [events.decode(row["body"].encode()) for row in rows]
 
 
-def _accounted(archived: Iterable[events.AnyEvent]) -> Counter[tuple[str, int]]:
-    frames: Counter[tuple[str, int]] = Counter()
-    for fact in archived:
-        if isinstance(fact, events.PeopleDetected):
-            frames[fact.camera, fact.frame] += 1
-        elif isinstance(fact, events.FramesSkipped):
-            frames.update((fact.camera, frame) for frame in range(fact.first, fact.last + 1))
-    return frames
-
-
-def _judged(
-    name: str,
-    recording: Recording,
-    archived: list[events.AnyEvent],
-    expected: list[events.Event],
-    recovery_s: float,
-    largest_mb: float,
-) -> Outcome:
-    fed = {(camera, frame) for camera in recording.cameras for frame in range(len(recording.frames))}
-    accounted = _accounted(archived)
-    places = Counter(
-        (fact.stream, getattr(fact, "camera", "") if fact.stream == "detections" else "", fact.seq)
-        for fact in archived
-    )
-    ids_changed = _differing(_tracks(archived), _tracks(expected))
-    ids_changed += _differing(_persons(archived), _persons(expected))
-    return Outcome(
-        fault=name,
-        events_in=len(fed),
-        lost=len(fed - set(accounted)),
-        duplicated=sum(count - 1 for count in (*accounted.values(), *places.values()) if count > 1),
-        ids_changed=ids_changed,
-        recovery_s=round(recovery_s, 1),
-        skipped=sum(f.last - f.first + 1 for f in archived if isinstance(f, events.FramesSkipped)),
-        largest_mb=round(largest_mb, 1),
-    )
-
-
-def _tracks(facts: Iterable[Any]) -> dict[tuple[str, int], tuple[int, ...]]:
-    return {(f.camera, f.frame): tuple(f.tracks) for f in facts if isinstance(f, events.PeopleDetected)}
-
-
-def _persons(facts: Iterable[Any]) -> dict[tuple[str, int], str]:
-    return {(f.camera, f.track): f.person for f in facts if isinstance(f, events.TrackAssigned)}
-
-
-def _differing(found: dict[Any, Any], expected: dict[Any, Any]) -> int:
-    return len([key for key in {*found, *expected} if found.get(key) != expected.get(key)])
-
-
-def _largest_mb(cluster: Cluster) -> float:
-    import psutil
-
-    sizes: list[int] = [0]
-    for worker in cluster.running:
-        for pid in worker.pids():
-            try:
-                sizes.append(psutil.Process(pid).memory_info().rss)
-            except psutil.NoSuchProcess:
-                continue
-    return float(max(sizes)) / 1e6
-
-
 def run(only: str | None = None) -> dict[str, Any]:
     """All faults, one after the other, each on a broker and a cluster of its own.
 
     Raises BrokerError without Java or Kafka's jars, InputError for a fault that does not exist.
     """
-    names = [name for name in FAULTS if only is None or only in name]
+    names = [name for name in (handover.NAME, *FAULTS) if only is None or only in name]
     if not names:
-        raise InputError(f"fault {only!r} does not exist", remedy=f"choose from: {', '.join(FAULTS)}")
+        known = ", ".join((handover.NAME, *FAULTS))
+        raise InputError(f"fault {only!r} does not exist", remedy=f"choose from: {known}")
     outcomes = []
     for name in names:
         log.info("trial", fault=name)
@@ -318,7 +250,10 @@ def run(only: str | None = None) -> dict[str, Any]:
             folder = Path(made)
             folder.chmod(0o755)
             with LocalBroker(folder / "kafka") as broker:
-                outcomes.append(asyncio.run(run_trial(name, folder, broker, broker.url)))
+                if name == handover.NAME:
+                    outcomes.append(asyncio.run(handover.run_trial(folder, broker.url)))
+                else:
+                    outcomes.append(asyncio.run(run_trial(name, folder, broker, broker.url)))
     return {"faults": [asdict(outcome) for outcome in outcomes]}
 
 

@@ -47,30 +47,26 @@ async def feed(recording: Recording, settings: Settings, partitions: int, epoch_
 
 @dataclass(slots=True)
 class Watch:
-    """Sees the facts as they come. arrived: for each camera the (monotonic seconds, frame) of what was looked at."""
+    """Sees what comes. arrived: monotonic seconds at which each camera's detections, or the site's positions, came."""
 
     settings: Settings
     site: str
-    arrived: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
-    located: list[tuple[float, int]] = field(default_factory=list)
+    topics: tuple[str, ...] = ("detections", "positions")
+    arrived: dict[str, list[float]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """For ever."""
-        async for records in follow(self.settings, ["detections", "positions"], since_ms=0):
+        async for records in follow(self.settings, self.topics, since_ms=0):
             now_s = time.monotonic()
             for record in records:
-                fact = events.decode(record.value)
-                if fact.site != self.site:
-                    continue
-                if isinstance(fact, events.PeopleDetected):
-                    self.arrived.setdefault(fact.camera, []).append((now_s, fact.frame))
-                elif isinstance(fact, events.PeopleLocated):
-                    self.located.append((now_s, fact.at))
+                route = msgspec.json.decode(record.key, type=str)
+                if route == self.site or route.startswith(f"{self.site}/"):
+                    self.arrived.setdefault(route, []).append(now_s)
 
     def silence_s(self, since_s: float) -> float:
-        """The longest that any camera's facts were away for, from ``since_s`` (monotonic) on."""
+        """The longest that anything stayed away for, from ``since_s`` (monotonic) on."""
         longest = 0.0
         for seen in self.arrived.values():
-            times = [since_s, *(at_s for at_s, _ in seen if at_s > since_s)]
+            times = [since_s, *(at_s for at_s in seen if at_s > since_s)]
             longest = max(longest, *(later - earlier for earlier, later in itertools.pairwise(times)), 0.0)
         return longest

@@ -1,0 +1,73 @@
+"""A worker that reads cameras dies: how soon another one reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+
+from spoton import events
+from spoton.errors import SpotOnError
+from spoton.kafka.settings import servers
+from spoton.kafka.tail import read_whole
+from spoton.kafka.topics import all_topics, ensure
+from spoton.sim.plaza import Plaza
+from spoton.sim.site_text import site_toml
+from spoton.trials.cluster import Cluster, until
+from spoton.trials.load import Watch
+from spoton.trials.verdict import Outcome, largest_mb
+
+NAME = "capture worker killed"
+
+
+async def run_trial(folder: Path, broker_url: str, *, partitions: int = 4, watch_s: float = 20.0) -> Outcome:
+    """Two capture workers read four simulated cameras; the one with the first camera is killed.
+
+    lost: frame numbers missing on the stream; duplicated: numbers that came twice.
+
+    Raises SpotOnError when cameras are not read.
+    """
+    settings = {"bootstrap_servers": servers(broker_url)}
+    plaza = Plaza(7, people=4)
+    (folder / "site.toml").write_text(site_toml(plaza, plan=None, epoch_us=time.time_ns() // 1000))
+    await ensure(settings, all_topics(partitions), replication=1)
+    cluster = Cluster(broker_url, "postgresql://nobody@127.0.0.1:1/none", folder / "site.toml", folder, partitions)
+    watch = Watch(settings, "plaza", ("frames",))
+    watching = asyncio.create_task(watch.run())
+    try:
+        workers = [cluster.worker("capture"), cluster.worker("capture")]
+        await cluster.ready(*workers)
+        await until(lambda: len(watch.arrived) == len(plaza.views), 60, "the first frames")
+        await asyncio.sleep(2.0)
+        began_s = time.monotonic()
+        cluster.kill(workers[0])
+        await asyncio.sleep(watch_s)
+        if any(seen[-1] < began_s for seen in watch.arrived.values()):
+            raise SpotOnError(f"a camera was not taken over within {watch_s:g} s")
+        memory_mb = largest_mb(cluster)
+        numbers = await _numbers(settings)
+    finally:
+        watching.cancel()
+        await asyncio.to_thread(cluster.stop)
+    gaps = sum(max(seen) - min(seen) + 1 - len(seen) for seen in numbers.values())
+    return Outcome(
+        fault=NAME,
+        events_in=sum(sum(seen.values()) for seen in numbers.values()),
+        lost=gaps,
+        duplicated=sum(count - 1 for seen in numbers.values() for count in seen.values()),
+        ids_changed=None,
+        recovery_s=round(watch.silence_s(began_s), 1),
+        skipped=0,
+        largest_mb=round(memory_mb, 1),
+    )
+
+
+async def _numbers(settings: dict[str, list[str]]) -> dict[str, Counter[int]]:
+    records, _ = await read_whole(settings, "frames")
+    numbers: dict[str, Counter[int]] = {}
+    for record in records:
+        captured = events.decode_captured(record.value)
+        if isinstance(captured, events.FrameCaptured):
+            numbers.setdefault(captured.camera, Counter())[captured.frame] += 1
+    return numbers
