@@ -10,7 +10,7 @@ from typing import Any
 import faust
 from faust.types import AgentT
 
-from agents.draining import unacknowledged
+from agents.draining import InOrder, unacknowledged
 from agents.newest import Item, Newest
 from agents.sight import Found, Sight
 from agents.topics import Topics
@@ -46,6 +46,7 @@ def attach(
             async for item in unacknowledged(stream):
                 captured = events.decode_captured(item.value)
                 lane = sight.detectors.lane(captured)
+                lanes.order.came(item)
                 newest = lanes.find(lane)
                 if newest is None:
                     newest = lanes.add(lane)
@@ -53,7 +54,7 @@ def attach(
                 await newest.room()
                 replaced = newest.put((captured, item))
                 if replaced is not None:
-                    await stream.ack(replaced[1])
+                    await lanes.order.done(stream, replaced[1])
             for task in serving:
                 task.cancel()
 
@@ -73,6 +74,7 @@ class Lanes:
         self._lanes: dict[str, Newest] = {}
         self._deciding: set[asyncio.Task[None]] = set()
         self._generation = 0
+        self.order = InOrder()
 
     def find(self, lane: str) -> Newest | None:
         """What waits in a lane; None where there is no such lane yet."""
@@ -86,6 +88,7 @@ class Lanes:
     def clear(self) -> None:
         """Close all lanes."""
         self._lanes.clear()
+        self.order.forget()
 
     async def give_away(self) -> None:
         """Let the frames that are being decided on finish, forget all others and every camera's tracker.
@@ -97,6 +100,7 @@ class Lanes:
             newest.clear()
         if self._deciding:
             await asyncio.wait(self._deciding, timeout=FINISH_S)
+        self.order.forget()
         self._trackers.forget()
 
     async def serve(self, newest: Newest, stream: faust.StreamT[bytes]) -> None:
@@ -144,7 +148,7 @@ class Lanes:
             self._show(frame)
         for items in work.values():
             for _, item in items:
-                await stream.ack(item)
+                await self.order.done(stream, item)
 
 
 def _frames(work: Mapping[str, Sequence[Item]]) -> list[events.FrameCaptured]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import cast
 
@@ -57,3 +58,35 @@ async def drained(
                 await stream.ack(event)
     finally:
         reader.cancel()
+
+
+class InOrder:
+    """Acknowledges events in the order in which they came, whatever the order in which they are dealt with.
+
+    Faust commits the first unbroken run of acknowledged offsets, also one that begins after an event which is still
+    being dealt with: that one would be lost with the worker.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[object, deque[faust.EventT[bytes]]] = {}
+        self._done: set[int] = set()
+
+    def came(self, event: faust.EventT[bytes]) -> None:
+        """An event was taken from the stream."""
+        self._open.setdefault(event.message.tp, deque()).append(event)
+
+    async def done(self, stream: faust.StreamT[bytes], event: faust.EventT[bytes]) -> None:
+        """An event has been dealt with: acknowledge it and those after it, as far as all before it are done with."""
+        waiting = self._open.get(event.message.tp)
+        if waiting is None:
+            return
+        self._done.add(id(event))
+        while waiting and id(waiting[0]) in self._done:
+            first = waiting.popleft()
+            self._done.discard(id(first))
+            await stream.ack(first)
+
+    def forget(self) -> None:
+        """The partitions are given away: what is still open will come again, here or elsewhere."""
+        self._open.clear()
+        self._done.clear()

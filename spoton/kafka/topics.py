@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from spoton.kafka.tail import FRAME_BYTES, Settings, unreachable
 
 WEEK_MS = 7 * 24 * 3600 * 1000
 _ALREADY_THERE = 36
+_LEADERS_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,23 @@ async def ensure(settings: Settings, topics: Iterable[Topic], *, replication: in
                         f"topic {name} cannot be made: {' '.join(filter(None, reason)) or for_code(code).__name__}",
                         remedy="let this user create topics, or lower --replication to the number of brokers",
                     )
+        await _led(admin, [topic.name for topic in new])
         for found in await admin.describe_topics([name for name in wanted if name in there]):
             _check(wanted[found["topic"]], len(found["partitions"]))
     except (KafkaError, OSError) as error:
         raise unreachable(settings, error) from error
     finally:
         await admin.close()
+
+
+async def _led(admin: AIOKafkaAdminClient, names: list[str]) -> None:
+    """Wait until every partition of new topics has a leader: clients that ask earlier complain and try again."""
+    until_s = asyncio.get_running_loop().time() + _LEADERS_S
+    while names and asyncio.get_running_loop().time() < until_s:
+        found = await admin.describe_topics(names)
+        if not any(one["error_code"] or any(p["error_code"] for p in one["partitions"]) for one in found):
+            return
+        await asyncio.sleep(0.05)
 
 
 def _check(topic: Topic, partitions: int) -> None:

@@ -30,7 +30,7 @@ from spoton.sim.plaza import Plaza
 from spoton.sim.site_text import site_toml
 from spoton.site_file import parse
 from spoton.trials import handover
-from spoton.trials.cluster import Cluster, Running
+from spoton.trials.cluster import Cluster, Running, until
 from spoton.trials.load import Watch, feed
 from spoton.trials.recording import Recording, record, undisturbed
 from spoton.trials.verdict import Outcome, accounted_frames, judged, largest_mb

@@ -20,14 +20,14 @@ class Outcome:
 
     events_in: frames fed. lost: frames in neither PeopleDetected nor FramesSkipped. duplicated: frames detected twice,
     and places in a sequence taken twice. ids_changed: boxes whose track, and tracks whose person, is another than in an
-    undisturbed run; None where real pictures were looked at, which no two runs do alike. recovery_s: how long findings
+    undisturbed run. None: not measured in this trial. recovery_s: how long findings
     stayed away at most; for a database that was away, how long after its return the archive had caught up. skipped:
     frames in FramesSkipped. largest_mb: resident memory of the largest worker process at the end.
     """
 
     fault: str
     events_in: int
-    lost: int
+    lost: int | None
     duplicated: int
     ids_changed: int | None
     recovery_s: float
