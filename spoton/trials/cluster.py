@@ -35,13 +35,13 @@ class Running:
         os.killpg(self.process.pid, number)
 
     def ask(self, path: str) -> Any:
-        """What it answers on its port; raises OSError while it does not."""
+        """What it answers on its port, JSON read, else bytes; raises OSError while it does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                text = answer.read()
+                body = answer.read()
         except urllib.error.HTTPError as error:
-            text = error.read()
-        return json.loads(text) if text.startswith(b"{") else text.decode()
+            body = error.read()
+        return json.loads(body) if body.startswith(b"{") else body
 
     def pids(self) -> list[int]:
         """The command's process and those it started."""

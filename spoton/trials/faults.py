@@ -61,7 +61,7 @@ class Trial:
         from spoton.trials.load import partition_of
 
         partition = partition_of(key, self.cluster.partitions)
-        wanted = f'partition="{partition}",role="{role}",topic="{topic}"'
+        wanted = f'partition="{partition}",role="{role}",topic="{topic}"'.encode()
         for worker in self.workers[role]:
             if wanted in worker.ask("/metrics"):
                 return worker
