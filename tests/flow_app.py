@@ -100,7 +100,7 @@ async def make_topics(url: str, prefix: str) -> None:
     await admin.start()
     try:
         await admin.create_topics(new)
-        while any(found["error_code"] for found in await admin.describe_topics(list(topics))):
+        while any(found["error_code"] for found in await admin.describe_topics(list(topics))):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     finally:
         await admin.close()
