@@ -49,7 +49,8 @@ class LogBroker:
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The offset that the group goes on from, per partition."""
         with LogReader(self.folder) as reader:
-            return {at: offset for (one, name, at), offset in reader.committed().items() if (one, name) == (group, topic)}
+            committed = reader.committed().items()
+        return {at: offset for (one, name, at), offset in committed if (one, name) == (group, topic)}
 
 
 class KafkaBroker:

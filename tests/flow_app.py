@@ -17,8 +17,10 @@ from typing import Any
 import faust
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust.exceptions import NotReady
+from faust.transport.drivers import aiokafka
 from mode import Worker
 
+from spoton.kafka.seek_at_rest import SeekAtRest
 from spoton.kafka.settings import KafkaSettings, servers
 from spoton.log.transport import register
 
@@ -32,6 +34,8 @@ def make_app(url: str, first: int, last: int, prefix: str = "") -> faust.App:
         f"{prefix}counter", broker=url, store="memory://", topic_partitions=PARTITIONS, web_enabled=False,
         topic_disable_leader=True, broker_commit_interval=0.2, **({} if embedded else kafka_options()),
     )  # fmt: skip
+    if not embedded:
+        app.transport.Consumer = Consumer
     numbers = app.topic(f"{prefix}numbers", key_type=str, value_type=int)
     doubled = app.topic(f"{prefix}doubled", key_type=str, value_type=dict)
     counts = app.Table("counts", default=lambda: [0, 0])
@@ -74,6 +78,10 @@ def make_app(url: str, first: int, last: int, prefix: str = "") -> faust.App:
     return app
 
 
+class Consumer(SeekAtRest, aiokafka.Consumer):
+    """Faust's own, guarded."""
+
+
 def kafka_options() -> dict[str, Any]:
     return {
         "broker_credentials": settings().faust_credentials(),
@@ -100,7 +108,7 @@ async def make_topics(url: str, prefix: str) -> None:
     await admin.start()
     try:
         await admin.create_topics(new)
-        while any(found["error_code"] for found in await admin.describe_topics(list(topics))):
+        while any(found["error_code"] for found in await admin.describe_topics(list(topics))):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     finally:
         await admin.close()

@@ -71,7 +71,7 @@ def test_a_broker_that_does_not_start_tells_the_end_of_its_log(local_kafka):
 def test_without_java_or_maven_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    with pytest.raises(KafkaMissing, match="no Java here.*; install it .*default-jre-headless"):
+    with pytest.raises(KafkaMissing, match=r"no Java here.*; install it .*default-jre-headless"):
         LocalBroker(tmp_path / "kafka").start()
     with pytest.raises(KafkaMissing, match=r"no jars of Apache Kafka .* and no mvn .*; install Maven"):
         jars.resolve(tmp_path / "jars")
