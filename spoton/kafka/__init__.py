@@ -1,0 +1,1 @@
+"""Kafka: the transport, the topics and what they are held to."""
