@@ -25,7 +25,7 @@ from agents.draining import drained
 from agents.topics import topics
 from spoton import events
 from spoton.kafka import transport as kafka
-from spoton.kafka.settings import CONSUMER, PRODUCER
+from spoton.kafka.sizes import CONSUMER, PRODUCER
 from spoton.log.log import Log
 from spoton.log.settings import LogSettings
 from spoton.log.transport import Assignor, register

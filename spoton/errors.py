@@ -11,6 +11,7 @@
     │   ├── LogLocked      another process holds the file
     │   ├── LogCorrupt     the file is damaged
     │   └── LogFull        the disk is full
+    ├── BrokerError        a Kafka broker that does not start or does not answer
     └── HistoryError       the database
 
 Each message says what is wrong and with which value; ``remedy`` says what to do about it.
@@ -66,6 +67,10 @@ class LogCorrupt(LogError):
 
 class LogFull(LogError):
     """The disk that holds the log is full."""
+
+
+class BrokerError(SpotOnError):
+    """A Kafka broker cannot be started or reached, or refuses."""
 
 
 class HistoryError(SpotOnError):

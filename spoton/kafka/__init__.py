@@ -1,1 +1,1 @@
-"""Kafka: the transport, the topics and what they are held to."""
+"""The scale-out engine: Apache Kafka behind the same agents and tables."""
