@@ -25,6 +25,7 @@ from agents.draining import drained
 from agents.topics import topics
 from spoton import events
 from spoton.kafka import transport as kafka
+from spoton.kafka.partition import partition_of
 from spoton.kafka.sizes import CONSUMER, PRODUCER
 from spoton.log.log import Log
 from spoton.log.settings import LogSettings
@@ -94,7 +95,7 @@ class Clock:
 
 def _record(fact: events.PeopleDetected) -> tuple[int, bytes, bytes]:
     key = route_key(fact.site)
-    partition = kafka.partition_of(key, PARTITIONS)
+    partition = partition_of(key, PARTITIONS)
     return partition, route_key(f"{fact.site}/{fact.camera}"), events.encode(fact)
 
 

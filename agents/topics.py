@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
 
 import faust
-from faust.types import FutureMessage
 
 from spoton import events
+from spoton.engine.outgoing import Outgoing
 from tables.packed import route_key
+
+_key = lru_cache(65_536)(route_key)
+"""Sites and cameras are few and come again with every fact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +44,27 @@ class Topics:
         stand or fall together. Kafka does not, so there the facts must be safe before the state may know of them: a
         worker that dies in between decides them again.
         """
-        sent = [self._send(fact) for fact in facts]
+        producer = cast(Any, self.app.producer)
+        generation = self.app.consumer_generation_id
+        sent = await producer.append_all([self._record(producer, fact) for fact in facts])
         if not self.one_transaction:
             await _all_sent(sent)
+            if self.app.consumer_generation_id != generation or self.app.rebalancing:
+                # The partitions may be another's by now: its state counts. If they are ours, the input comes again.
+                return
         keep()
         await _all_sent(sent)
 
-    def _send(self, fact: events.Event) -> FutureMessage:
+    def _record(self, producer: Any, fact: events.Event) -> Outgoing:
         topic: faust.TopicT = getattr(self, fact.stream)
+        name = topic.get_topic_name()
         camera = getattr(fact, "camera", None) if fact.stream == "detections" else None
-        tp = self.app.producer.key_partition(topic.get_topic_name(), route_key(fact.site))
-        return topic.send_soon(
-            key=f"{fact.site}/{camera}" if camera else fact.site,
+        return Outgoing(
+            topic=name,
+            partition=producer.key_partition(name, _key(fact.site)).partition,
+            key=_key(f"{fact.site}/{camera}" if camera else fact.site),
             value=events.encode(fact),
-            partition=tp.partition,
-            timestamp=fact.at / 1e6,
+            timestamp_ms=fact.at // 1000,
         )
 
     async def capture(self, captured: events.Captured) -> None:
@@ -65,9 +76,12 @@ class Topics:
         )
 
 
-async def _all_sent(sent: Sequence[FutureMessage]) -> None:
-    # Shielded: an agent that is stopped while it waits must not take back what is already on its way.
-    await asyncio.gather(*(asyncio.shield(one) for one in sent))
+async def _all_sent(sent: Sequence[asyncio.Future[Any]]) -> None:
+    # Not gathered: an agent that is stopped while it waits must not take back what is already on its way.
+    for one in sent:
+        if not one.done():
+            await asyncio.wait([one])
+        one.result()
 
 
 def topics(app: faust.App, *, partitions: int, one_transaction: bool) -> Topics:
