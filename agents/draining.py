@@ -40,8 +40,9 @@ async def drained(
             return
         if gather_s:
             await asyncio.sleep(gather_s)
-        while len(waiting) < most and not queue.empty():
-            waiting.append(queue.get_nowait())
+        # Not one by one through ``get_nowait``, which asks each time whether the partition's fetching may go on.
+        waiting += [queue._queue.popleft() for _ in range(min(most - 1, queue.qsize()))]
+        queue.maybe_endorse_pressure_drop()
         generation = app.consumer_generation_id
         if not app.flow_control.is_active():
             continue

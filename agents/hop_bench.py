@@ -183,7 +183,12 @@ async def hop(broker: str, source: str, target: str, clock: Clock, **settings: A
     app.agent(streams.detections, name="b")(take)
     await app.start()
     try:
-        await asyncio.wait_for(finished.wait(), _PATIENCE_S)
+        async with asyncio.timeout(_PATIENCE_S):
+            while not finished.is_set():
+                await asyncio.sleep(0.01)
+                for part in (app, app.consumer, app.producer, app._fetcher):
+                    if part.crash_reason is not None:
+                        raise part.crash_reason
     finally:
         await app.stop()
 

@@ -46,7 +46,7 @@ class Topics:
         """
         producer = cast(Any, self.app.producer)
         generation = self.app.consumer_generation_id
-        sent = await producer.append_all([self._record(producer, fact) for fact in facts])
+        sent = await producer.append_all(self._records(producer, facts))
         if not self.one_transaction:
             await _all_sent(sent)
             if self.app.consumer_generation_id != generation or self.app.rebalancing:
@@ -55,17 +55,19 @@ class Topics:
         keep()
         await _all_sent(sent)
 
-    def _record(self, producer: Any, fact: events.Event) -> Outgoing:
-        topic: faust.TopicT = getattr(self, fact.stream)
-        name = topic.get_topic_name()
-        camera = getattr(fact, "camera", None) if fact.stream == "detections" else None
-        return Outgoing(
-            topic=name,
-            partition=producer.key_partition(name, _key(fact.site)).partition,
-            key=_key(f"{fact.site}/{camera}" if camera else fact.site),
-            value=events.encode(fact),
-            timestamp_ms=fact.at // 1000,
-        )
+    def _records(self, producer: Any, facts: Sequence[events.Event]) -> list[Outgoing]:
+        partitions: dict[tuple[str, str], tuple[str, int]] = {}
+        records = []
+        for fact in facts:
+            stream, site = fact.stream, fact.site
+            place = partitions.get((stream, site))
+            if place is None:
+                name = getattr(self, stream).get_topic_name()
+                place = partitions[stream, site] = name, producer.key_partition(name, _key(site)).partition
+            camera = getattr(fact, "camera", None) if stream == "detections" else None
+            key = _key(f"{site}/{camera}" if camera else site)
+            records.append(Outgoing(*place, key, events.encode(fact), fact.at // 1000))
+        return records
 
     async def capture(self, captured: events.Captured) -> None:
         """Put a frame, or a change of its source, on ``frames``."""

@@ -42,6 +42,8 @@ class BatchConsumer(base.Consumer):
         self.delivered_at_s: dict[TP, float] = {}
         self.acknowledged_at_s: dict[TP, float] = {}
         self._drops: dict[TP, partial[None]] = {}
+        # Only those who wait for all streams to be empty want to know each message. (Faust's settings are slow to ask.)
+        self._tracks_each = bool(self.app.conf.stream_wait_empty)
 
     # -- handing over
 
@@ -74,9 +76,6 @@ class BatchConsumer(base.Consumer):
             # Fetched while a rebalance began: nobody has seen them, so they are fetched again.
             await self._seek_back()
             return
-        if self._commit_every is not None and self._n_acked >= self._commit_every:
-            self._n_acked = 0
-            await self.commit()
         for tp, batch in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
@@ -114,12 +113,11 @@ class BatchConsumer(base.Consumer):
     def _hand_over(self, tp: TP, records: Sequence[Any], channels: Collection[Any]) -> None:
         app, readers = self.app, len(channels)
         events: list[Event] = []
-        to_message = self._to_message
+        to_message, tracked = self._to_message, not self._tracks_each
         for record in records:
             message = to_message(tp, record)
             message.refcount = readers
-            # Only those who wait for all streams to be empty (stream_wait_empty) want to know each message.
-            message.tracked = not app.conf.stream_wait_empty
+            message.tracked = tracked
             key = message.key if message.key is None else _decode_key(message.key)
             events.append(Event(app, key, message.value, message.headers or None, message))
         drop = self._drops.setdefault(tp, partial(self.on_buffer_drop, tp))
@@ -176,7 +174,7 @@ class BatchConsumer(base.Consumer):
             message.refcount -= 1
             if message.refcount > 0:
                 continue
-            if message.tracked is False or self.app.conf.stream_wait_empty:
+            if self._tracks_each:
                 message.refcount = 1
                 event.ack()
             elif message.generation_id == generation:

@@ -13,7 +13,7 @@ LARGEST_RECORD_BYTES = LARGEST_VALUE_BYTES + 64 * 1024
 
 PRODUCER: Mapping[str, Any] = {
     "acks": "all",
-    "linger_ms": 5,
+    "linger_ms": 0,
     "max_batch_size": 256 * 1024,
     "max_request_size": LARGEST_RECORD_BYTES,
 }
