@@ -35,11 +35,12 @@ from spoton.log.transport import Assignor, register
 from tables.packed import route_key
 
 PARTITIONS = 4
+_TICK = b'"turn"'
 _SITES = 8
 _CAMERAS = 4
 _PEOPLE = 10
-_MOST = 1000
-"""Events that an agent takes at once, as the archive does."""
+_TURN = 256
+"""Events that are sent before their acknowledgement is waited for, on both sides; agents take as many at once."""
 _PATIENCE_S = 240.0
 
 
@@ -65,7 +66,7 @@ def sample_events(count: int) -> list[events.PeopleDetected]:
 
 @dataclass
 class Clock:
-    """From the first event that A was given to the last that B was given."""
+    """From the first event that is about to be sent to the last that was given to its reader."""
 
     count: int
     seen: int = 0
@@ -97,14 +98,8 @@ class Clock:
         }
 
 
-def _record(fact: events.PeopleDetected) -> tuple[int, bytes, bytes]:
-    key = route_key(fact.site)
-    partition = partition_of(key, PARTITIONS)
-    return partition, route_key(f"{fact.site}/{fact.camera}"), events.encode(fact)
-
-
-async def on_kafka(url: str, facts: Sequence[events.PeopleDetected], measure: Callable[..., Awaitable[Any]]) -> Any:
-    """Make two topics, fill the first, measure, and remove them."""
+async def on_kafka(url: str, turns: int, measure: Callable[..., Awaitable[Any]]) -> Any:
+    """Make two topics, fill the first with as many records as there are turns, measure, and remove them."""
     server = url.removeprefix("kafka://")
     names = [f"spoton-bench-{uuid4().hex}-{part}" for part in ("in", "out")]
     admin = AIOKafkaAdminClient(bootstrap_servers=server)
@@ -112,11 +107,8 @@ async def on_kafka(url: str, facts: Sequence[events.PeopleDetected], measure: Ca
     try:
         await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
         async with aiokafka.AIOKafkaProducer(bootstrap_servers=server, **PRODUCER) as producer:
-            sent = []
-            for fact in facts:
-                partition, key, value = _record(fact)
-                sent.append(await producer.send(names[0], value, key=key, partition=partition))
-            await asyncio.gather(*sent)
+            for turn in range(turns):
+                await producer.send_and_wait(names[0], b"turn", key=_TICK, partition=turn % PARTITIONS)
         return await measure(server, *names)
     finally:
         with suppress(Exception):
@@ -124,47 +116,46 @@ async def on_kafka(url: str, facts: Sequence[events.PeopleDetected], measure: Ca
         await admin.close()
 
 
-async def bare(server: str, source: str, target: str, clock: Clock) -> None:
-    """A consumer whose every batch is sent on and acknowledged, and a consumer of what was sent; both commit."""
-    common = {"bootstrap_servers": server, "auto_offset_reset": "earliest", "enable_auto_commit": True,
-              "auto_commit_interval_ms": 1000, **CONSUMER}  # fmt: skip
+async def bare(server: str, target: str, facts: Sequence[events.PeopleDetected], clock: Clock) -> None:
+    """A producer that sends the same bytes turn by turn, and a consumer that commits."""
+    records = [
+        (route_key(f"{fact.site}/{fact.camera}"), events.encode(fact), fact.at // 1000,
+         partition_of(route_key(fact.site), PARTITIONS))
+        for fact in facts
+    ]  # fmt: skip
     producer = aiokafka.AIOKafkaProducer(bootstrap_servers=server, **PRODUCER)
-    first = aiokafka.AIOKafkaConsumer(source, group_id=f"{source}-a", **common)
-    second = aiokafka.AIOKafkaConsumer(target, group_id=f"{target}-b", **common)
-    for part in (producer, first, second):
-        await part.start()
+    consumer = aiokafka.AIOKafkaConsumer(
+        target, group_id=f"{target}-b", bootstrap_servers=server, auto_offset_reset="earliest",
+        enable_auto_commit=True, auto_commit_interval_ms=1000, **CONSUMER,
+    )  # fmt: skip
+    await producer.start()
+    await consumer.start()
 
-    async def forward() -> None:
-        while True:
-            for records in (await first.getmany(timeout_ms=1000)).values():
-                clock.begin()
-                sent = [
-                    await producer.send(
-                        target, one.value, key=one.key, partition=one.partition, timestamp_ms=one.timestamp
-                    )
-                    for one in records
-                ]
-                await asyncio.gather(*sent)
+    async def send_all() -> None:
+        clock.begin()
+        for first in range(0, len(records), _TURN):
+            sent = [
+                await producer.send(target, value, key=key, partition=partition, timestamp_ms=at_ms)
+                for key, value, at_ms, partition in records[first : first + _TURN]
+            ]
+            await asyncio.gather(*sent)
 
-    sender = asyncio.create_task(forward())
+    sender = asyncio.create_task(send_all())
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            while not clock.arrive(sum(map(len, (await second.getmany(timeout_ms=1000)).values()))):
+            while not clock.arrive(sum(map(len, (await consumer.getmany(timeout_ms=1000)).values()))):
                 if sender.done():
                     sender.result()
     finally:
         sender.cancel()
-        for part in (first, second, producer):
-            await part.stop()
+        await consumer.stop()
+        await producer.stop()
 
 
 async def hop(
     broker: str, source: str, target: str, facts: Sequence[events.PeopleDetected], clock: Clock, **settings: Any
 ) -> None:
-    """Agent A publishes one fact for every record that it is given, agent B decodes it, as the product's agents do.
-
-    A does not decode what it is given: that belongs to the hop before.
-    """
+    """Agent A publishes a turn of facts for every record that it is given; agent B takes and decodes them."""
     decided = iter(facts)
     app = faust.App(
         f"spoton-bench-{uuid4().hex}", broker=broker, store="memory://", topic_partitions=PARTITIONS, autodiscover=False,
@@ -178,12 +169,13 @@ async def hop(
     finished = asyncio.Event()
 
     async def send_on(stream: faust.StreamT[bytes]) -> None:
-        async for batch in drained(stream, most=_MOST):
-            clock.begin()
-            await streams.publish(list(islice(decided, len(batch))), keep=lambda: None)
+        async for batch in drained(stream, most=_TURN):
+            for _ in batch:
+                clock.begin()
+                await streams.publish(list(islice(decided, _TURN)), keep=lambda: None)
 
     async def take(stream: faust.StreamT[bytes]) -> None:
-        async for batch in drained(stream, most=_MOST):
+        async for batch in drained(stream, most=_TURN):
             for item in batch:
                 events.decode(item.value)
             if clock.arrive(len(batch)):
@@ -203,15 +195,13 @@ async def hop(
         await app.stop()
 
 
-async def _hop_on_log(url: str, facts: Sequence[events.PeopleDetected], clock: Clock) -> None:
+async def _hop_on_log(url: str, facts: Sequence[events.PeopleDetected], turns: int, clock: Clock) -> None:
     log = Log(LogSettings.from_url(url))
     await log.open()
     for name in ("bench-in", "bench-out"):
         log.declare(name, PARTITIONS)
-    for fact in facts:
-        await log.room()
-        partition, key, value = _record(fact)
-        log.append(TP("bench-in", partition), key, value, timestamp_ms=fact.at // 1000)
+    for turn in range(turns):
+        log.append(TP("bench-in", turn % PARTITIONS), _TICK, b"turn")
     await log.drained()
     await log.close()
     await hop(url, "bench-in", "bench-out", facts, clock, PartitionAssignor=Assignor)
@@ -221,15 +211,15 @@ async def run(kind: str, url: str, count: int) -> dict[str, float]:
     """Measure one kind once."""
     facts = sample_events(count)
     clock = Clock(count)
+    turns = -(-count // _TURN)
     if url.startswith("log://"):
         register()
-        await _hop_on_log(url, facts, clock)
+        await _hop_on_log(url, facts, turns, clock)
     elif kind == "bare":
-        await on_kafka(url, facts, lambda *where: bare(*where, clock))
+        await on_kafka(url, turns, lambda server, _, target: bare(server, target, facts, clock))
     else:
-        if kind == "faust":
-            kafka.register()
-        await on_kafka(url, facts, lambda server, *names: hop(url, *names, facts, clock))
+        kafka.register()
+        await on_kafka(url, turns, lambda server, *names: hop(url, *names, facts, clock))
     return clock.result(sum(len(events.encode(fact)) for fact in facts[:100]) / min(100, count))
 
 
