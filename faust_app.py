@@ -18,6 +18,7 @@ import cv2
 import faust
 import msgspec
 import structlog
+import uvloop
 from aiohttp import web
 from faust.transport.consumer import Consumer
 from mode import Service
@@ -38,9 +39,13 @@ from api.app import create_api
 from api.health import Health
 from spoton import __version__, diagnostics, people, tracks, zones
 from spoton.config import Config
+from spoton.engine.process import tune
 from spoton.errors import InputError, SpotOnError
 from spoton.history.late import LateHistory
 from spoton.live.state import LiveState
+from spoton.kafka import topics as kafka_topics
+from spoton.kafka import transport as kafka
+from spoton.kafka.settings import KafkaSettings
 from spoton.log import preflight
 from spoton.log.transport import Assignor
 from spoton.offline.check import check
@@ -74,6 +79,8 @@ def create_app(config: Config, site: Site) -> faust.App:
     Raises SpotOnError when a detector cannot be made.
     """
     embedded = config.broker.startswith("log://")
+    if not embedded:
+        kafka.register()
     app = App(
         "spoton",
         broker=config.broker,
@@ -256,6 +263,16 @@ def check_port(config: Config) -> None:
         ) from error
 
 
+async def _ensure_topics(app: faust.App, config: Config) -> None:
+    await kafka_topics.ensure(
+        config.broker,
+        kafka_topics.plans(config.partitions),
+        replication=app.conf.topic_replication_factor,
+        changelogs={table.changelog_topic_name: config.partitions for table in app.tables.values()},
+        client_options=KafkaSettings.from_env(os.environ).client_options(),
+    )
+
+
 def main() -> None:
     """Run one worker until it is told to stop; a mistake of the operator is one line and a non-zero exit."""
     # The vision pool has a thread per core: OpenCV's own threads on top only get in each other's way.
@@ -268,10 +285,15 @@ def main() -> None:
         if config.broker.startswith("log://"):
             preflight.check(config.broker)
         app = create_app(config, read_site(config))
+        if config.broker.startswith("kafka://"):
+            asyncio.run(_ensure_topics(app, config))
     except SpotOnError as error:
         print(f"spoton: {error}", file=sys.stderr)
         sys.exit(1)
-    worker = faust.Worker(app, loglevel="WARNING", redirect_stdouts=False, quiet=True, logging_config=None)
+    tune()
+    worker = faust.Worker(
+        app, loop=uvloop.new_event_loop(), loglevel="WARNING", redirect_stdouts=False, quiet=True, logging_config=None
+    )
     worker.spinner = None
     worker.execute_from_commandline()
 

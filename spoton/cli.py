@@ -190,16 +190,16 @@ def check(
 
 @app.command(epilog="Example: spoton bench detection --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="detection")],
+    name: Annotated[str, typer.Argument(help="detection, engine")],
     as_json: Json = False,
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
     ] = Path("../shared"),
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
-    from spoton.offline import detection_bench
+    from spoton.offline import detection_bench, engine_bench
 
-    benches = {"detection": detection_bench}
+    benches: dict[str, Any] = {"detection": detection_bench, "engine": engine_bench}
     if name not in benches:
         raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {', '.join(benches)}")
     _show(benches[name].run(shared), benches[name].render, as_json)

@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 import faust
 import msgspec
 
+from spoton.kafka.sizes import LARGEST_RECORD_BYTES
+
 State = TypeVar("State")
 
 
@@ -111,7 +113,11 @@ def packed_table(
 
     by_site: its source topic is partitioned by site (all but ``frames``, which is partitioned by camera).
     """
-    table = RoutedTable(app, name=name, key_type=str, value_type=str, partitions=partitions, help=help)
+    table = RoutedTable(
+        app, name=name, key_type=str, value_type=str, partitions=partitions, help=help,
+        # A whole site's state is one record, which Kafka would refuse from 1 MB on.
+        extra_topic_configs={"max.message.bytes": str(LARGEST_RECORD_BYTES)},
+    )  # fmt: skip
     table.route_by_site = by_site
     app.tables.add(table)
     return PackedTable(table, pack, unpack)
