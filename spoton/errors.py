@@ -12,6 +12,7 @@
     │   ├── LogCorrupt     the file is damaged
     │   └── LogFull        the disk is full
     ├── BrokerError        a Kafka broker that does not start or does not answer
+    │   └── KafkaMissing   there is no Java, or no jars, to start one here
     └── HistoryError       the database
 
 Each message says what is wrong and with which value; ``remedy`` says what to do about it.
@@ -71,6 +72,10 @@ class LogFull(LogError):
 
 class BrokerError(SpotOnError):
     """A Kafka broker cannot be started or reached, or refuses."""
+
+
+class KafkaMissing(BrokerError):
+    """This machine lacks what a Kafka broker is started from."""
 
 
 class HistoryError(SpotOnError):

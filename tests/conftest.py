@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from spoton.errors import KafkaMissing
+from spoton.kafka.local_broker import LocalBroker
+from spoton.kafka.settings import servers
 
 
 def beside(name: str) -> ModuleType:
@@ -43,3 +49,73 @@ async def chromium(chromium_port: int) -> AsyncIterator[Any]:
 def plaza_feed() -> ModuleType:
     """The simulated plaza as a live feed of real events."""
     return beside("plaza_feed")
+
+
+def started_kafka(folder: Path, **options: Any) -> LocalBroker:
+    """A running broker; the test is skipped where none can be had, and fails with SPOTON_TEST_REQUIRE=kafka."""
+    broker = LocalBroker(folder, **options)
+    try:
+        broker.start()
+    except KafkaMissing as error:
+        if "kafka" in os.environ.get("SPOTON_TEST_REQUIRE", "").split(","):
+            pytest.fail(f"SPOTON_TEST_REQUIRE asks for Kafka: {error}")
+        pytest.skip(str(error))
+    return broker
+
+
+@pytest.fixture
+def local_kafka(tmp_path: Path) -> Iterator[Callable[..., LocalBroker]]:
+    """``local_kafka(**options)``: brokers of the test's own, which it may stop and kill."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**options: Any) -> LocalBroker:
+            broker = started_kafka(tmp_path / f"kafka-{len(started)}", **options)
+            started.append(broker)
+            stack.callback(broker.stop)
+            return broker
+
+        started: list[LocalBroker] = []
+        yield start
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of one broker for all tests: that of SPOTON_TEST_KAFKA=host:port, else one started here.
+
+    Topics and groups of other tests are there too.
+    """
+    given = os.environ.get("SPOTON_TEST_KAFKA", "")
+    if given:
+        yield f"kafka://{';kafka://'.join(servers(given))}"
+        return
+    broker = started_kafka(tmp_path_factory.mktemp("kafka"))
+    yield broker.url
+    broker.stop()
+
+
+@pytest.fixture(params=["log", "kafka"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Each engine in turn, as in ``brokers.py``: ``url``, a ``prefix`` for names, and what is stored there."""
+    if request.param == "log":
+        return beside("brokers").LogBroker(tmp_path / "log")
+    return beside("brokers").KafkaBroker(request.getfixturevalue("kafka"))
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """``flow(url, first, last, **options)`` starts the counting app of ``flow_app.py`` in a process of its own."""
+    process = beside("flow_process")
+    with contextlib.ExitStack() as stack:
+
+        def start(*args: Any, **options: Any) -> Any:
+            one = process.Running(tmp_path, *args, **options)
+            stack.callback(one.close)
+            return one
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def certificates() -> ModuleType:
+    """An authority that signs certificates for 127.0.0.1."""
+    return beside("certificates")

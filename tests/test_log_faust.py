@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import resource
 import signal
 import subprocess
-import sys
-import time
-from collections import Counter
 from pathlib import Path
 
 import faust
@@ -25,61 +21,15 @@ from spoton.log.schema import to_row
 from spoton.log.store import Batch, Store
 from spoton.log.transport import Transport, register
 
-APP = Path(__file__).with_name("log_app.py")
 PATIENCE_S = 60
 
 
-class Running:
-    """The counting app in a process of its own."""
-
-    def __init__(self, folder: Path, first: int, last: int, *, limits=None, options: str = "") -> None:
-        self.acked: list[int] = []
-        self.table: dict[str, list[int]] | None = None
-        self.errors = folder.parent / f"errors-{time.monotonic_ns()}.txt"
-        with self.errors.open("w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, str(APP), f"log://{folder}{options}", str(first), str(last)],
-                stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=limits,
-            )  # fmt: skip
-        self.lines = iter(self.process.stdout)
-
-    def until(self, wanted) -> dict[str, list[int]] | None:
-        """Read what it says until ``wanted(word, rest)``; the table it said, or None when it ended before."""
-        for line in self.lines:
-            word, _, rest = line.strip().partition(" ")
-            if word == "acked":
-                self.acked.append(int(rest))
-            if wanted(word, rest):
-                return json.loads(rest) if rest.startswith("{") else {}
-        return None
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.end()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.end()
-
-    def end(self) -> int:
-        self.until(lambda word, rest: False)
-        return self.process.wait(PATIENCE_S)
-
-
 @pytest.fixture
-def running(tmp_path):
-    started: list[Running] = []
+def running(tmp_path, flow):
+    def start(*args, **options):
+        return flow(f"log://{tmp_path / 'log'}", *args, **options)
 
-    def start(*args, **options) -> Running:
-        started.append(Running(tmp_path / "log", *args, **options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait(PATIENCE_S)
-        one.process.stdout.close()
+    return start
 
 
 def stored(folder: Path, topic: str) -> list[tuple[str, object]]:
@@ -89,42 +39,6 @@ def stored(folder: Path, topic: str) -> list[tuple[str, object]]:
             for partition in reader.partitions(topic)
             for record in reader.records(topic, partition)
         ]
-
-
-def test_killed_at_random_points_it_loses_nothing_and_counts_nothing_twice(tmp_path, running):
-    chance = random.Random(2)
-    folder, acked, numbers = tmp_path / "log", 0, 1200
-    for _ in range(3):
-        app = running(acked + 1, numbers)
-        enough = acked + chance.randrange(80, 250)
-        app.until(lambda word, rest, enough=enough: word == "acked" and int(rest) >= enough)
-        time.sleep(chance.random() * 0.03)
-        app.kill()
-        assert app.acked == list(range(acked + 1, app.acked[-1] + 1)), app.errors.read_text()
-        acked = app.acked[-1]
-    assert acked < numbers, "it was killed in the middle of the stream"
-
-    app = running(acked + 1, numbers)
-    found = app.until(lambda word, rest: word == "done")
-    assert app.stop() == 0, app.errors.read_text()
-    expected = {
-        f"key-{rest}": [len(own := [n for n in range(1, numbers + 1) if n % 6 == rest]), own[-1]] for rest in range(6)
-    }
-    assert found == expected
-    fed = [number for _, number in stored(folder, "numbers")]
-    assert set(fed) == set(range(1, numbers + 1))
-    outputs = Counter(value["id"] for _, value in stored(folder, "doubled"))
-    assert set(outputs) == {f"key-{number % 6}:{number}" for number in range(1, numbers + 1)}
-    assert set(outputs.values()) == {1}, "an output and the table's change are one transaction"
-    assert all(value["double"] == 2 * int(value["id"].split(":")[1]) for _, value in stored(folder, "doubled"))
-    with LogReader(folder) as reader:
-        ends = {("counter", "numbers", part): end for part, (_, end) in reader.partitions("numbers").items()}
-        assert {key: at for key, at in reader.committed().items() if key[1] == "numbers"} == ends, "the last commit"
-
-    again = running(numbers + 1, numbers)
-    assert again.until(lambda word, rest: word == "ready") == expected, "the table is as before"
-    assert again.stop() == 0
-    assert len(stored(folder, "doubled")) == numbers, "nothing was processed again"
 
 
 def test_a_second_process_is_told_who_has_the_log_and_what_to_do(tmp_path, running):
@@ -141,7 +55,7 @@ def test_a_second_process_is_told_who_has_the_log_and_what_to_do(tmp_path, runni
     assert "kafka://" in message
 
 
-def assert_full_disk_was_told_once_and_kept_what_was_acked(app: Running, folder: Path) -> None:
+def assert_full_disk_was_told_once_and_kept_what_was_acked(app, folder: Path) -> None:
     assert app.until(lambda word, rest: word == "done") is None
     assert app.process.wait(PATIENCE_S) not in (0, -signal.SIGXFSZ)
     told = app.errors.read_text()
@@ -189,19 +103,6 @@ def test_a_damaged_log_is_refused_at_the_start(tmp_path, running):
     told = app.errors.read_text()
     assert told.splitlines()[-1].startswith("spoton.errors.LogCorrupt: the log"), told
     assert f"{folder / 'log.db'} is damaged" in told
-
-
-def test_stopped_in_the_middle_it_ends_cleanly_and_goes_on_later(tmp_path, running):
-    app = running(1, 100_000)
-    app.until(lambda word, rest: word == "acked" and int(rest) >= 50)
-    assert app.stop() == 0, app.errors.read_text()
-    assert app.errors.read_text() == ""
-    fed = {number for _, number in stored(tmp_path / "log", "numbers")}
-    assert fed == set(range(1, len(fed) + 1)) >= set(app.acked)
-    outputs = {value["id"] for _, value in stored(tmp_path / "log", "doubled")}
-    with LogReader(tmp_path / "log") as reader:
-        committed = sum(at for (_, topic, _), at in reader.committed().items() if topic == "numbers")
-    assert committed == len(outputs), "what was processed was committed"
 
 
 def make_app(folder: Path, *, query: str = "", **options) -> faust.App:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from spoton.errors import BrokerError, SpotOnError
+from spoton.errors import BrokerError, KafkaMissing, SpotOnError
 
 KAFKA_VERSION = "3.9.1"
 PATIENCE_S = 600.0
@@ -36,14 +36,15 @@ def resolve(folder: Path | None = None) -> Path:
     """The folder with all jars of a broker (46 MB), brought by Maven when it is not there. All of them or none.
 
     Raises:
-        BrokerError: there is no Maven, or it cannot bring them.
+        KafkaMissing: there is no Maven, or it cannot bring them.
+        BrokerError: the folder cannot be written.
     """
     folder = folder or default_folder()
     if any(folder.glob("*.jar")):
         return folder
     maven = shutil.which("mvn")
     if maven is None:
-        raise BrokerError(
+        raise KafkaMissing(
             f"no jars of Apache Kafka {KAFKA_VERSION} in {folder} and no mvn that could bring them",
             remedy=f"install Maven (Debian: apt-get install maven), {_REMEDY}",
         )
@@ -71,13 +72,13 @@ def _download(maven: str, work: Path) -> None:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise BrokerError(
+        raise KafkaMissing(
             f"Maven did not bring Apache Kafka {KAFKA_VERSION} within {PATIENCE_S:.0f} s",
             remedy="see whether this machine reaches Maven Central",
         ) from error
     if done.returncode:
         said = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line]
-        raise BrokerError(
+        raise KafkaMissing(
             f"Maven does not bring Apache Kafka {KAFKA_VERSION}: {said[0] if said else f'exit {done.returncode}'}",
             remedy=f"see whether this machine reaches Maven Central, {_REMEDY}",
         )

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from spoton.errors import BrokerError
+from spoton.errors import BrokerError, KafkaMissing
 from spoton.kafka import jars
 from spoton.kafka.local_config import SecureListener, cluster_id, free_port, properties, scram_users
 
@@ -79,7 +79,8 @@ class LocalBroker:
         """Start and wait until it serves; after a stop or a kill on the same ports and data.
 
         Raises:
-            BrokerError: no Java, no jars, or it ends or hangs while starting; the last lines of its log are told.
+            KafkaMissing: there is no Java, or there are no jars.
+            BrokerError: it ends or hangs while starting; the last lines of its log are told.
         """
         if self.pid is not None:
             return
@@ -174,7 +175,7 @@ def _java() -> str:
     java = shutil.which("java", path=str(Path(home, "bin"))) if home else None
     java = java or shutil.which("java")
     if java is None:
-        raise BrokerError(
+        raise KafkaMissing(
             "no Java here, which Apache Kafka runs on",
             remedy="install it (Debian: apt-get install default-jre-headless), or name a running broker",
         )
@@ -182,7 +183,8 @@ def _java() -> str:
 
 
 def _end_of(lines: Sequence[str]) -> str:
-    return " | ".join(line.strip() for line in lines[-5:]) or "it said nothing"
+    told = [line.strip() for line in lines if line.strip() and not line.startswith("\tat ")]
+    return " | ".join(told[-5:]) or "it said nothing"
 
 
 def main() -> None:
@@ -190,12 +192,13 @@ def main() -> None:
     import sys
     import tempfile
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         folder = sys.argv[1] if sys.argv[1:] else stack.enter_context(tempfile.TemporaryDirectory())
-        broker = stack.enter_context(LocalBroker(Path(folder)))
-        print(broker.url, flush=True)
         stack.enter_context(contextlib.suppress(KeyboardInterrupt))
-        signal.pause()
+        with LocalBroker(Path(folder)) as broker:
+            print(broker.url, flush=True)
+            signal.pause()
 
 
 if __name__ == "__main__":

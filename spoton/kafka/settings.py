@@ -148,26 +148,20 @@ def servers(url: str) -> list[str]:
     Raises:
         InputError: another scheme, no host, no port number, or a password, which the URL is no place for.
     """
+    if "@" in url:
+        raise InputError(f"broker URL ...@{url.rpartition('@')[2]} holds a user or a password", remedy=_ADDRESS)
     found = []
     for one in url.split(";"):
         try:
             parts = urlsplit(one if "://" in one else f"kafka://{one}")
             port = parts.port or 9092
         except ValueError as error:
-            raise InputError(f"broker URL {_without_user(url)!r}: {error}", remedy=_ADDRESS) from error
-        if "@" in parts.netloc:
-            raise InputError(f"broker URL {_without_user(url)!r} holds a user or a password", remedy=_ADDRESS)
+            raise InputError(f"broker URL {url!r}: {error}", remedy=_ADDRESS) from error
         if parts.scheme != "kafka" or not parts.hostname:
             raise InputError(f"broker URL {url!r} names no Kafka broker", remedy=_ADDRESS)
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         found.append(f"{host}:{port}")
     return found
-
-
-def _without_user(url: str) -> str:
-    return ";".join(
-        f"{one.split('://')[0]}://...@{one.rpartition('@')[2]}" if "@" in one else one for one in url.split(";")
-    )
 
 
 def _one_of(given: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:
