@@ -28,6 +28,7 @@ from spoton import events
 from spoton.engine.process import tune
 from spoton.kafka import transport as kafka
 from spoton.kafka.partition import partition_of
+from spoton.kafka.settings import servers
 from spoton.kafka.sizes import CONSUMER, PRODUCER
 from spoton.log.log import Log
 from spoton.log.settings import LogSettings
@@ -100,7 +101,7 @@ class Clock:
 
 async def on_kafka(url: str, turns: int, measure: Callable[..., Awaitable[Any]]) -> Any:
     """Make two topics, fill the first with as many records as there are turns, measure, and remove them."""
-    server = url.removeprefix("kafka://")
+    server = ",".join(servers(url))
     names = [f"spoton-bench-{uuid4().hex}-{part}" for part in ("in", "out")]
     admin = AIOKafkaAdminClient(bootstrap_servers=server)
     await admin.start()

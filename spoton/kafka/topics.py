@@ -108,11 +108,9 @@ async def _make(admin: AIOKafkaAdminClient, missing: Sequence[TopicPlan], replic
                 remedy="let this user create topics, or make it by hand",
             )
     # The cluster tells of a new topic a moment after it has made it.
-    names = {plan.name for plan in missing}
-    while not all(
-        one["error_code"] == 0 and one["partitions"] for one in await admin.describe_topics(sorted(names))
-    ):
-        await asyncio.sleep(0.05)
+    names = sorted(plan.name for plan in missing)
+    while any(one["error_code"] or not one["partitions"] for one in await admin.describe_topics(names)):
+        await asyncio.sleep(0.05)  # noqa: ASYNC110
 
 
 async def _deviations(

@@ -1,8 +1,8 @@
 """The engine measured: one hop from agent to agent on both brokers, beside aiokafka alone.
 
 What is sent: ``PeopleDetected`` events of 10 tracked people without embeddings, from 8 sites with 4 cameras each, in 4
-partitions keyed by camera, about 790 bytes of JSON. They are sent in turns of 256: a turn is acknowledged (``acks=all``)
-before the next one begins.
+partitions keyed by camera, about 790 bytes of JSON. They are sent in turns of 256: a turn is acknowledged
+(``acks=all``) before the next one begins.
 
 - ``bare``: an aiokafka producer sends the encoded bytes with ``send`` and gathers the futures of a turn; an aiokafka
   consumer takes them with ``getmany`` and commits every second.
@@ -33,6 +33,7 @@ from rich.table import Table
 
 from spoton.errors import SpotOnError
 from spoton.kafka.local_broker import LocalBroker
+from spoton.kafka.settings import servers
 
 EVENTS = 40_000
 ROUNDS = 5
@@ -95,7 +96,7 @@ def render(result: dict[str, Any], console: Console) -> None:
 def _broker(folder: Path) -> Iterator[str]:
     named = os.environ.get("SPOTON_TEST_KAFKA", "")
     if named:
-        yield named
+        yield f"kafka://{';kafka://'.join(servers(named))}"
         return
     with LocalBroker(folder / "kafka") as broker:
         yield broker.url
