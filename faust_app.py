@@ -36,12 +36,14 @@ from api.app import create_api
 from api.health import Health
 from spoton import __version__, diagnostics
 from spoton.config import Config
+from spoton.engine.process import tune
 from spoton.errors import InputError, SpotOnError
 from spoton.history.late import LateHistory
+from spoton.kafka import transport
 from spoton.kafka.commands import with_recorded_cameras
 from spoton.kafka.facts import detection_facts
 from spoton.kafka.settings import KafkaSettings, servers
-from spoton.kafka.topics import all_topics, ensure
+from spoton.kafka.topics import ensure, plans
 from spoton.live.sites import RecordedSites, Sites
 from spoton.live.state import LiveState
 from spoton.log import preflight
@@ -104,6 +106,7 @@ def create_role(
     offsets: where the commands begin that ``sites`` does not know of yet.
     """
     (role,) = config.roles
+    transport.register()
     app = _app(
         f"spoton-{role}",
         config,
@@ -321,7 +324,8 @@ def _made(config: Config) -> faust.App:
 
     async def prepared() -> tuple[RecordedSites, Mapping[Any, int]]:
         # A worker that subscribes to a topic which is not there yet does not notice for minutes that it appears.
-        await ensure(client, all_topics(config.partitions), replication=config.replication)
+        wanted, options = plans(config.partitions), kafka.client_options()
+        await ensure(config.broker, wanted, replication=config.replication, client_options=options)
         return await with_recorded_cameras(sites, client)
 
     recorded, offsets = asyncio.run(prepared())
@@ -332,7 +336,6 @@ def main() -> None:
     """Run one worker until it is told to stop; a mistake of the operator is one line and a non-zero exit."""
     # The vision pool has a thread per core: OpenCV's own threads on top only get in each other's way.
     cv2.setNumThreads(1)
-    uvloop.install()
     diagnostics.configure()
     supervisor.end_with_supervisor()
     try:
@@ -342,7 +345,10 @@ def main() -> None:
     except SpotOnError as error:
         print(f"spoton: {error}", file=sys.stderr)
         sys.exit(1)
-    worker = faust.Worker(app, loglevel="WARNING", redirect_stdouts=False, quiet=True, logging_config=None)
+    tune()
+    worker = faust.Worker(
+        app, loop=uvloop.new_event_loop(), loglevel="WARNING", redirect_stdouts=False, quiet=True, logging_config=None
+    )
     worker.spinner = None
     worker.execute_from_commandline()
 

@@ -54,7 +54,7 @@ def attach(
                 await newest.room()
                 replaced = newest.put((captured, item))
                 if replaced is not None:
-                    await lanes.order.done(stream, replaced[1])
+                    lanes.order.done(stream, replaced[1])
             for task in serving:
                 task.cancel()
 
@@ -148,7 +148,7 @@ class Lanes:
             self._show(frame)
         for items in work.values():
             for _, item in items:
-                await self.order.done(stream, item)
+                self.order.done(stream, item)
 
 
 def _frames(work: Mapping[str, Sequence[Item]]) -> list[events.FrameCaptured]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import Any, cast
 
 import faust
+
+from spoton.engine.batches import BatchConsumer
 
 
 def unacknowledged(stream: faust.StreamT[bytes]) -> AsyncIterator[faust.EventT[bytes]]:
@@ -22,42 +24,34 @@ async def drained(
     """Yield lists of 1 to ``most`` waiting events, oldest first.
 
     They are acknowledged when the consumer asks for the next list: what it was given is then done with. Faust's own
-    ``take`` waits out its whole time-out before it hands anything over; this hands over as soon as something is
-    there, after letting more gather for ``gather_s``.
+    ``take`` waits out its whole time-out before it hands anything over, and its streams give the loop away before
+    every single event; this takes from the stream's queue whatever is there, after letting more gather for
+    ``gather_s``. Events of a partition that a rebalance has taken away meanwhile are dropped: they come to its new
+    owner, or again to us.
     """
-    waiting: list[faust.EventT[bytes]] = []
-    arrived = asyncio.Event()
-    room = asyncio.Event()
-    room.set()
-
-    async def read() -> None:
-        async for event in unacknowledged(stream):
-            waiting.append(event)
-            arrived.set()
-            if len(waiting) >= most:
-                room.clear()
-                await room.wait()
-
-    reader = asyncio.create_task(read(), name="drain")
-    reader.add_done_callback(lambda _: arrived.set())
-    try:
-        while True:
-            await arrived.wait()
-            if reader.done():
-                reader.result()
-                return
-            if gather_s:
-                await asyncio.sleep(gather_s)
-            arrived.clear()
-            batch, waiting[:] = waiting[:], []
-            room.set()
-            if not batch:
-                continue
-            yield batch
-            for event in batch:
-                await stream.ack(event)
-    finally:
-        reader.cancel()
+    source = cast("faust.Stream[bytes]", stream)
+    source._finalized = True
+    await source.maybe_start()
+    app, queue = source.app, cast(Any, source.channel).queue
+    consumer = cast(BatchConsumer, app.consumer)
+    while True:
+        try:
+            waiting = [await queue.get()]
+        except StopAsyncIteration:
+            return
+        if gather_s:
+            await asyncio.sleep(gather_s)
+        # Not one by one through ``get_nowait``, which asks each time whether the partition's fetching may go on.
+        waiting += [queue._queue.popleft() for _ in range(min(most - 1, queue.qsize()))]
+        queue.maybe_endorse_pressure_drop()
+        generation = app.consumer_generation_id
+        if not app.flow_control.is_active():
+            continue
+        batch = [event for event in waiting if event.message.generation_id == generation]
+        if not batch:
+            continue
+        yield batch
+        consumer.acknowledge(batch)
 
 
 class InOrder:
@@ -75,7 +69,7 @@ class InOrder:
         """An event was taken from the stream."""
         self._open.setdefault(event.message.tp, deque()).append(event)
 
-    async def done(self, stream: faust.StreamT[bytes], event: faust.EventT[bytes]) -> None:
+    def done(self, stream: faust.StreamT[bytes], event: faust.EventT[bytes]) -> None:
         """An event has been dealt with: acknowledge it and those after it, as far as all before it are done with."""
         waiting = self._open.get(event.message.tp)
         if waiting is None:
@@ -84,7 +78,7 @@ class InOrder:
         while waiting and id(waiting[0]) in self._done:
             first = waiting.popleft()
             self._done.discard(id(first))
-            await stream.ack(first)
+            cast(BatchConsumer, stream.app.consumer).acknowledge([first])
 
     def forget(self) -> None:
         """The partitions are given away: what is still open will come again, here or elsewhere."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
 
 import faust
-from faust.types import FutureMessage
 
 from spoton import events
-from tables.packed import partition_of
+from spoton.engine.outgoing import Outgoing
+from tables.packed import partition_of, route_key
+
+_key = lru_cache(65_536)(route_key)
+"""Sites and cameras are few and come again with every fact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +46,30 @@ class Topics:
         stand or fall together. Kafka does not, so there the facts must be safe before the state may know of them: a
         worker that dies in between decides them again.
         """
-        sent = [self._send(fact) for fact in facts]
+        producer = cast(Any, self.app.producer)
+        generation = self.app.consumer_generation_id
+        sent = await producer.append_all(self._records(producer, facts))
         if not self.one_transaction:
             await _all_sent(sent)
+            if self.app.consumer_generation_id != generation or self.app.rebalancing:
+                # The partitions may be another's by now: its state counts. If they are ours, the input comes again.
+                return
         keep()
         await _all_sent(sent)
 
-    def _send(self, fact: events.Event) -> FutureMessage:
-        topic: faust.TopicT = getattr(self, fact.stream)
-        camera = getattr(fact, "camera", None) if fact.stream == "detections" else None
-        return topic.send_soon(
-            key=f"{fact.site}/{camera}" if camera else fact.site,
-            value=events.encode(fact),
-            partition=partition_of(fact.site, self.partitions),
-            timestamp=fact.at / 1e6,
-        )
+    def _records(self, producer: Any, facts: Sequence[events.Event]) -> list[Outgoing]:
+        partitions: dict[tuple[str, str], tuple[str, int]] = {}
+        records = []
+        for fact in facts:
+            stream, site = fact.stream, fact.site
+            place = partitions.get((stream, site))
+            if place is None:
+                name = getattr(self, stream).get_topic_name()
+                place = partitions[stream, site] = name, producer.key_partition(name, _key(site)).partition
+            camera = getattr(fact, "camera", None) if stream == "detections" else None
+            key = _key(f"{site}/{camera}" if camera else site)
+            records.append(Outgoing(*place, key, events.encode(fact), fact.at // 1000))
+        return records
 
     async def capture(self, captured: events.Captured) -> None:
         """Put a frame, or a change of its source, on ``frames``; returns when the broker has it."""
@@ -74,9 +88,12 @@ class Topics:
         await asyncio.shield(sent)
 
 
-async def _all_sent(sent: Sequence[FutureMessage]) -> None:
-    # Shielded: an agent that is stopped while it waits must not take back what is already on its way.
-    await asyncio.gather(*(asyncio.shield(one) for one in sent))
+async def _all_sent(sent: Sequence[asyncio.Future[Any]]) -> None:
+    # Not gathered: an agent that is stopped while it waits must not take back what is already on its way.
+    for one in sent:
+        if not one.done():
+            await asyncio.wait([one])
+        one.result()
 
 
 def topics(app: faust.App, *, partitions: int, one_transaction: bool) -> Topics:

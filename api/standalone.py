@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 import uvloop
 from aiohttp import web
-from aiokafka.structs import ConsumerRecord  # type: ignore[import-untyped]
+from aiokafka.structs import ConsumerRecord
 from prometheus_client import CollectorRegistry
 
 from api import checks

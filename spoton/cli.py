@@ -269,7 +269,7 @@ def check(
 
 @app.command(epilog="Example: spoton bench detection --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="detection, faults")],
+    name: Annotated[str, typer.Argument(help="detection, engine, faults")],
     as_json: Json = False,
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
@@ -281,12 +281,16 @@ def bench(
         from spoton.offline import detection_bench
 
         _show(detection_bench.run(shared), detection_bench.render, as_json)
+    elif name == "engine":
+        from spoton.offline import engine_bench
+
+        _show(engine_bench.run(shared), engine_bench.render, as_json)
     elif name == "faults":
         from spoton.trials import faults
 
         _show(faults.run(only), faults.render, as_json)
     else:
-        raise InputError(f"bench {name!r} is not known", remedy="choose from: detection, faults")
+        raise InputError(f"bench {name!r} is not known", remedy="choose from: detection, engine, faults")
 
 
 @app.command(epilog="Example: spoton doctor --site site.toml --broker kafka://kafka:9092")

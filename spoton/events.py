@@ -382,6 +382,13 @@ def decode(data: bytes, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTER
 
     Raises msgspec.ValidationError when the bytes are no event, or one of a later version than this program knows.
     """
+    try:
+        event = _event_decoder.decode(data)
+    except msgspec.ValidationError:
+        pass  # no event, or one whose shape has changed since
+    else:
+        if event.v == event.version:
+            return event
     head = _head_decoder.decode(data)
     newest = _versions.get(head.type)
     if newest is None:

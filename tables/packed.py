@@ -12,7 +12,9 @@ from typing import Generic, TypeVar
 
 import faust
 import msgspec
-from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
+
+from spoton.kafka import partition
+from spoton.kafka.sizes import LARGEST_RECORD_BYTES
 
 State = TypeVar("State")
 
@@ -92,9 +94,14 @@ class RoutedTable(faust.Table[str, str]):
         return partition_of(route, self.partitions or 1)
 
 
+def route_key(route: str) -> bytes:
+    """A message key as Faust's JSON codec writes it, so that topics and changelogs hash alike."""
+    return msgspec.json.encode(route)
+
+
 def partition_of(route: str, partitions: int) -> int:
-    """The partition of a site or camera: that of the key in Faust's JSON, as Kafka's default partitioner chooses."""
-    return int(murmur2(msgspec.json.encode(route)) & 0x7FFFFFFF) % partitions
+    """The partition of a site or camera among ``partitions``, as Kafka's default partitioner chooses it."""
+    return partition.partition_of(route_key(route), partitions)
 
 
 def unpacked(value: bytes | None) -> bytes | None:
@@ -117,7 +124,11 @@ def packed_table(
 
     by_site: its source topic is partitioned by site (all but ``frames``, which is partitioned by camera).
     """
-    table = RoutedTable(app, name=name, key_type=str, value_type=str, partitions=partitions, help=help)
+    table = RoutedTable(
+        app, name=name, key_type=str, value_type=str, partitions=partitions, help=help,
+        # A whole site's state is one record, which Kafka would refuse from 1 MB on.
+        extra_topic_configs={"max.message.bytes": str(LARGEST_RECORD_BYTES)},
+    )  # fmt: skip
     table.route_by_site = by_site
     app.tables.add(table)
     return PackedTable(table, pack, unpack)

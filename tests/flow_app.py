@@ -22,6 +22,7 @@ from mode import Worker
 
 from spoton.kafka.seek_at_rest import SeekAtRest
 from spoton.kafka.settings import KafkaSettings, servers
+from spoton.kafka.transport import register as register_kafka
 from spoton.log.transport import register
 
 KEYS = 6
@@ -121,6 +122,7 @@ def say(line: str) -> None:
 
 if __name__ == "__main__":
     register()
+    register_kafka()
     if sys.argv[1].startswith("kafka://"):
         asyncio.run(make_topics(sys.argv[1], sys.argv[4]))
     app = make_app(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -14,7 +14,7 @@ import pytest
 
 from spoton.kafka.commands import apply_cameras
 from spoton.kafka.settings import servers
-from spoton.kafka.topics import all_topics, ensure
+from spoton.kafka.topics import ensure, plans
 from spoton.sim.plaza import Plaza
 from spoton.sim.site_text import site_toml
 from spoton.site_file import parse
@@ -49,7 +49,7 @@ async def test_cameras_are_added_and_removed_while_workers_run(
 ) -> None:
     broker = local_kafka()
     settings = {"bootstrap_servers": servers(broker.url)}
-    await ensure(settings, all_topics(4), replication=1)
+    await ensure(broker.url, plans(4))
     text = site_toml(Plaza(7, people=3), plan=None, epoch_us=time.time_ns() // 1000)
     head, *cameras = text.split("[[camera]]\n")
     tail = cameras[-1][cameras[-1].index("[[zone]]") :]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from spoton.log.eager import Started
+from spoton.engine.eager import Started
 
 
 async def test_what_need_not_wait_is_done_at_once():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
-from aiokafka import TopicPartition  # type: ignore[import-untyped]
-from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
+from aiokafka import TopicPartition
 
 from spoton import events
 from spoton.events import DetectionEvent
+from spoton.kafka.partition import partition_of
 from spoton.kafka.tail import Settings, partitions_of, read_between, reader
 
 TOPIC = "detections"
@@ -23,7 +23,7 @@ def detection_facts(settings: Settings, partitions: int) -> Callable[[str, int],
     """A function of site and event time (microseconds UTC; -1: unknown) to all that was recorded since, in order."""
 
     async def facts(site: str, since_us: int) -> Sequence[DetectionEvent]:
-        number = int(murmur2(msgspec.json.encode(site)) & 0x7FFFFFFF) % partitions
+        number = partition_of(msgspec.json.encode(site), partitions)
         async with reader(settings) as consumer:
             if not await partitions_of(consumer, TOPIC):
                 return []

@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment  # type: ignore[import-untyped]
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
-from faust.transport import base
 from faust.types import ConsumerMessage
 from faust.types.tuples import TP
-from mode.services import WaitResults
 
+from spoton.engine.batches import BatchConsumer
 from spoton.errors import InputError, LogError
-from spoton.log.eager import Started
 from spoton.log.log import Log
 from spoton.log.record import Page, Record
 
@@ -22,7 +20,7 @@ _POLL_RECORDS = 500
 _REBALANCED_AFTER_S = 0.01
 
 
-class Consumer(base.Consumer):
+class Consumer(BatchConsumer):
     """Reads every partition of the subscribed topics; the only member of its group."""
 
     transport: Any
@@ -129,24 +127,6 @@ class Consumer(base.Consumer):
         found = await super()._wait_next_records(timeout)
         # With records and a stopped flow Faust would seek, in the middle of a recovery that does so itself.
         return found if self.flow_active else (None, None)
-
-    async def wait_first(self, *coros: Any, timeout: Any = None) -> Any:  # noqa: ASYNC109
-        """Wait for the first of these, or until the service stops.
-
-        Faust delivers every message through this, with four tasks each; a delivery that need not wait makes none.
-        """
-        if len(coros) != 2 or timeout is not None or not asyncio.iscoroutine(coros[0]):
-            return await super().wait_first(*coros, timeout=timeout)
-        delivery, interruption = coros
-        try:
-            started = Started(delivery)
-        except BaseException:
-            interruption.close()
-            raise
-        if not started.done:
-            return await super().wait_first(started.rest(), interruption)
-        interruption.close()
-        return WaitResults([delivery], [None], self.should_stop)
 
     async def _fetch(self, active_partitions: set[TP] | None) -> dict[TP, list[Record]]:
         log = self._open_log()
@@ -264,10 +244,6 @@ class Consumer(base.Consumer):
             self.log.warning("Offsets are not committed: %s", error.problem)
             return False
         return True
-
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        # Faust names the record after the gap as its end and would count that one as done.
-        await super()._add_gap(tp, offset_from, offset_to - 1)
 
     # -- topics
 

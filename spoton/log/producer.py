@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
-from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
+from aiokafka.partitioner import murmur2
 from faust.transport import base
 from faust.transport.producer import ProducerBuffer
 from faust.types.tuples import TP, FutureMessage, RecordMetadata
 from mode.utils.times import want_seconds
 
+from spoton.engine.outgoing import Outgoing
 from spoton.errors import InputError, LogError
 from spoton.log.log import Log
 
@@ -158,6 +159,14 @@ class Producer(base.Producer):
         number = self.key_partition(topic, cast(bytes, key)).partition if partition is None else partition
         timestamp_ms = round(timestamp * 1000) if timestamp else None
         return log.append(TP(topic, number), key, value, timestamp_ms=timestamp_ms, headers=pairs)
+
+    async def append_all(self, records: Sequence[Outgoing]) -> list[asyncio.Future[RecordMetadata]]:
+        """Append records, in order and without waiting, so in one turn of the loop with whatever follows."""
+        log = self.log_or_raise
+        return [
+            log.append(TP(record.topic, record.partition), record.key, record.value, timestamp_ms=record.timestamp_ms)
+            for record in records
+        ]
 
     async def flush(self) -> None:
         """Wait until everything appended is durable, or the log has failed."""

@@ -25,7 +25,7 @@ from spoton.errors import InputError
 from spoton.history.embedded import EmbeddedPostgres
 from spoton.kafka.local_broker import LocalBroker
 from spoton.kafka.settings import servers
-from spoton.kafka.topics import all_topics, ensure
+from spoton.kafka.topics import ensure, plans
 from spoton.sim.plaza import Plaza
 from spoton.sim.site_text import site_toml
 from spoton.site_file import parse
@@ -156,7 +156,7 @@ async def run_trial(name: str, folder: Path, broker: LocalBroker | None, broker_
     fault, seconds = FAULTS[name]
     recording = _recording(seconds, folder)
     settings = {"bootstrap_servers": servers(broker_url)}
-    await ensure(settings, all_topics(PARTITIONS), replication=1)
+    await ensure(broker_url, plans(PARTITIONS))
     database = Database(folder / "postgres")
     url = await asyncio.to_thread(database.start)
     cluster = Cluster(broker_url, url, folder / "site.toml", folder, PARTITIONS)

@@ -11,7 +11,7 @@ from spoton import events
 from spoton.errors import SpotOnError
 from spoton.kafka.settings import servers
 from spoton.kafka.tail import read_whole
-from spoton.kafka.topics import all_topics, ensure
+from spoton.kafka.topics import ensure, plans
 from spoton.sim.plaza import Plaza
 from spoton.sim.site_text import site_toml
 from spoton.trials.cluster import Cluster, until
@@ -32,7 +32,7 @@ async def run_trial(folder: Path, broker_url: str, *, partitions: int = 4, watch
     settings = {"bootstrap_servers": servers(broker_url)}
     plaza = Plaza(7, people=4)
     (folder / "site.toml").write_text(site_toml(plaza, plan=None, epoch_us=time.time_ns() // 1000))
-    await ensure(settings, all_topics(partitions), replication=1)
+    await ensure(broker_url, plans(partitions))
     cluster = Cluster(broker_url, "postgresql://nobody@127.0.0.1:1/none", folder / "site.toml", folder, partitions)
     watch = Watch(settings, "plaza", ("frames",))
     watching = asyncio.create_task(watch.run())

@@ -8,17 +8,17 @@ import time
 from dataclasses import dataclass, field
 
 import msgspec
-from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
-from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
+from aiokafka import AIOKafkaProducer
 
 from spoton import events
+from spoton.kafka import partition
 from spoton.kafka.tail import Settings, follow
 from spoton.trials.recording import Recording
 
 
 def partition_of(route: str, partitions: int) -> int:
     """Where workers look for a camera or a site."""
-    return int(murmur2(msgspec.json.encode(route)) & 0x7FFFFFFF) % partitions
+    return partition.partition_of(msgspec.json.encode(route), partitions)
 
 
 async def feed(recording: Recording, settings: Settings, partitions: int, epoch_us: int, *, first: int = 0) -> None:
