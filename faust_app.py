@@ -42,10 +42,10 @@ from spoton.config import Config
 from spoton.engine.process import tune
 from spoton.errors import InputError, SpotOnError
 from spoton.history.late import LateHistory
-from spoton.live.state import LiveState
 from spoton.kafka import topics as kafka_topics
 from spoton.kafka import transport as kafka
 from spoton.kafka.settings import KafkaSettings
+from spoton.live.state import LiveState
 from spoton.log import preflight
 from spoton.log.transport import Assignor
 from spoton.offline.check import check

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from time import monotonic
 from typing import Any, cast
 
 import aiokafka

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
+from aiokafka.partitioner import murmur2
 
 _hash = lru_cache(65_536)(murmur2)
 """Keys are few (sites and cameras); the hash is Python."""

@@ -109,8 +109,8 @@ async def _make(admin: AIOKafkaAdminClient, missing: Sequence[TopicPlan], replic
             )
     # The cluster tells of a new topic a moment after it has made it.
     names = sorted(plan.name for plan in missing)
-    while any(one["error_code"] or not one["partitions"] for one in await admin.describe_topics(names)):
-        await asyncio.sleep(0.05)  # noqa: ASYNC110
+    while any(one["error_code"] or not one["partitions"] for one in await admin.describe_topics(names)):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
 
 
 async def _deviations(

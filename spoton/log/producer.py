@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
-from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
+from aiokafka.partitioner import murmur2
 from faust.transport import base
 from faust.transport.producer import ProducerBuffer
 from faust.types.tuples import TP, FutureMessage, RecordMetadata
