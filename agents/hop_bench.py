@@ -77,6 +77,7 @@ class Clock:
     cpu_s: float = 0.0
 
     def begin(self) -> None:
+        """The first event is about to be sent; later calls count for nothing."""
         if not self.began_s:
             self.began_s, self.began_cpu_s = time.perf_counter(), time.process_time()
 
@@ -90,6 +91,7 @@ class Clock:
         return True
 
     def result(self, value_bytes: float) -> dict[str, float]:
+        """What was measured."""
         return {
             "events": self.count,
             "seen": self.seen,
@@ -159,12 +161,12 @@ async def hop(
     """Agent A publishes a turn of facts for every record that it is given; agent B takes and decodes them."""
     decided = iter(facts)
     app = faust.App(
-        f"spoton-bench-{uuid4().hex}", broker=broker, store="memory://", topic_partitions=PARTITIONS, autodiscover=False,
-        web_enabled=False, topic_disable_leader=True, broker_commit_interval=1.0, stream_wait_empty=False,
-        stream_buffer_maxsize=16_384, **settings,
+        f"spoton-bench-{uuid4().hex}", broker=broker, store="memory://", topic_partitions=PARTITIONS,
+        autodiscover=False, web_enabled=False, topic_disable_leader=True, broker_commit_interval=1.0,
+        stream_wait_empty=False, stream_buffer_maxsize=16_384, **settings,
     )  # fmt: skip
     streams = topics(app, partitions=PARTITIONS, one_transaction=broker.startswith("log://"))
-    shape = {"key_type": str, "key_serializer": "json", "value_type": bytes, "value_serializer": "raw"}
+    shape: dict[str, Any] = {"key_type": str, "key_serializer": "json", "value_type": bytes, "value_serializer": "raw"}
     into = app.topic(source, partitions=PARTITIONS, **shape)
     streams = replace(streams, detections=app.topic(target, partitions=PARTITIONS, **shape))
     finished = asyncio.Event()
@@ -220,7 +222,7 @@ async def run(kind: str, url: str, count: int) -> dict[str, float]:
         await on_kafka(url, turns, lambda server, _, target: bare(server, target, facts, clock))
     else:
         kafka.register()
-        await on_kafka(url, turns, lambda server, *names: hop(url, *names, facts, clock))
+        await on_kafka(url, turns, lambda _, source, target: hop(url, source, target, facts, clock))
     return clock.result(sum(len(events.encode(fact)) for fact in facts[:100]) / min(100, count))
 
 

@@ -17,10 +17,8 @@ from typing import Any
 import faust
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust.exceptions import NotReady
-from faust.transport.drivers import aiokafka
 from mode import Worker
 
-from spoton.kafka.seek_at_rest import SeekAtRest
 from spoton.kafka.settings import KafkaSettings, servers
 from spoton.kafka.transport import register as register_kafka
 from spoton.log.transport import register
@@ -35,8 +33,6 @@ def make_app(url: str, first: int, last: int, prefix: str = "") -> faust.App:
         f"{prefix}counter", broker=url, store="memory://", topic_partitions=PARTITIONS, web_enabled=False,
         topic_disable_leader=True, broker_commit_interval=0.2, **({} if embedded else kafka_options()),
     )  # fmt: skip
-    if not embedded:
-        app.transport.Consumer = Consumer
     numbers = app.topic(f"{prefix}numbers", key_type=str, value_type=int)
     doubled = app.topic(f"{prefix}doubled", key_type=str, value_type=dict)
     counts = app.Table("counts", default=lambda: [0, 0])
@@ -77,10 +73,6 @@ def make_app(url: str, first: int, last: int, prefix: str = "") -> faust.App:
             say("done " + json.dumps(dict(counts)))
 
     return app
-
-
-class Consumer(SeekAtRest, aiokafka.Consumer):
-    """Faust's own, guarded."""
 
 
 def kafka_options() -> dict[str, Any]:

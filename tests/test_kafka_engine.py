@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import faust
+import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -62,8 +63,8 @@ async def test_topics_are_made_once_and_found_as_planned(kafka, prefix):
             {}, 1, "has 1 partitions, SPOTON_PARTITIONS = 2", "set SPOTON_PARTITIONS to 1", id="partitions"
         ),
         pytest.param(
-            {"max.message.bytes": "1000000"}, 2, "max.message.bytes = 1000000", "--add-config max.message.bytes=8454144",
-            id="too small for a frame",
+            {"max.message.bytes": "1000000"}, 2, "max.message.bytes = 1000000",
+            "--add-config max.message.bytes=8454144", id="too small for a frame",
         ),
         pytest.param(
             {"cleanup.policy": "compact"}, 2, "cleanup.policy = compact", "--add-config cleanup.policy=delete",
@@ -153,7 +154,7 @@ async def test_the_largest_frame_arrives_and_a_larger_one_is_refused_at_once(kaf
 
 
 def replace_jpeg(frame, size):
-    return events.FrameCaptured(**{name: getattr(frame, name) for name in frame.__struct_fields__} | {"jpeg": b"j" * size})
+    return msgspec.structs.replace(frame, jpeg=b"j" * size)
 
 
 async def test_facts_reach_every_reader_once_and_count_as_done_when_all_have_them(kafka, prefix):

@@ -13,8 +13,9 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
+from itertools import pairwise
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from faust.events import Event
 from faust.transport import base
@@ -94,13 +95,16 @@ class BatchConsumer(base.Consumer):
         if not records or not await self._may_flow():
             return
         self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-        channels = list(self.app.topics._tp_index.get(tp, ()))
+        channels = self._readers(tp)
         if channels and all(map(_is_raw, channels)):
             self._hand_over(tp, records, channels)
             self._read_offset[tp] = records[-1].offset
         else:
             await self._deliver_each(tp, records)
         self.delivered_at_s[tp] = monotonic()
+
+    def _readers(self, tp: TP) -> list[Any]:
+        return list(cast(Any, self.app.topics)._tp_index.get(tp, ()))
 
     async def _may_flow(self) -> bool:
         """Wait until the producer has room and the streams may go on; False when they were stopped meanwhile."""
@@ -133,7 +137,7 @@ class BatchConsumer(base.Consumer):
         for number, record in enumerate(records, 1):
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
-            delivery = Started(self.callback(self._to_message(tp, record)))
+            delivery = Started(cast(Any, self.callback(self._to_message(tp, record))))
             if not delivery.done:
                 await self.wait_first(delivery.rest(), self.suspend_flow.wait())
             self._read_offset[tp] = record.offset
@@ -210,7 +214,7 @@ class BatchConsumer(base.Consumer):
         partition would stand still for ever.
         """
         for tp in list(self._buffered_partitions):
-            queues = [channel.queue for channel in self.app.topics._tp_index.get(tp, ())]
+            queues = [channel.queue for channel in self._readers(tp)]
             if all(queue.qsize() <= queue.pressure_drop_size for queue in queues):
                 for queue in queues:
                     queue._pending_pressure_drop_callbacks.discard(self._drops.get(tp))
@@ -223,5 +227,5 @@ def _is_raw(channel: Any) -> bool:
 
 def _holes(offsets: Sequence[int]) -> Iterator[tuple[int, int]]:
     return (
-        (before, after) for before, after in zip(offsets, offsets[1:], strict=False) if after - before > 1
+        (before, after) for before, after in pairwise(offsets) if after - before > 1
     )

@@ -31,9 +31,9 @@ class Transport(driver.Transport):
     def declared_partitions(self, topic: str) -> int:
         """How many partitions the app declares a topic with."""
         for channel in self.app.topics:
-            if topic in channel.topics and getattr(channel, "partitions", None):
-                return int(channel.partitions)
-        return int(self.app.conf.topic_partitions)
+            if topic in channel.topics and channel.partitions:
+                return channel.partitions
+        return self.app.conf.topic_partitions
 
 
 def register() -> None:

@@ -113,4 +113,4 @@ def _measure(kind: str, url: str, events: int) -> dict[str, float]:
 
 
 def _median(values: Iterator[float] | Any) -> float:
-    return round(statistics.median(values), 3)
+    return round(float(statistics.median(values)), 3)
