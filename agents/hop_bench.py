@@ -162,8 +162,8 @@ async def hop(
     decided = iter(facts)
     app = faust.App(
         f"spoton-bench-{uuid4().hex}", broker=broker, store="memory://", topic_partitions=PARTITIONS,
-        autodiscover=False, web_enabled=False, topic_disable_leader=True, broker_commit_interval=1.0, stream_wait_empty=False,
-        stream_buffer_maxsize=16_384, **settings,
+        autodiscover=False, web_enabled=False, topic_disable_leader=True, broker_commit_interval=1.0,
+        stream_wait_empty=False, stream_buffer_maxsize=16_384, **settings,
     )  # fmt: skip
     streams = topics(app, partitions=PARTITIONS, one_transaction=broker.startswith("log://"))
     shape: dict[str, Any] = {"key_type": str, "key_serializer": "json", "value_type": bytes, "value_serializer": "raw"}
