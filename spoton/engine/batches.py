@@ -43,6 +43,7 @@ class BatchConsumer(base.Consumer):
         self.delivered_at_s: dict[TP, float] = {}
         self.acknowledged_at_s: dict[TP, float] = {}
         self._drops: dict[TP, partial[None]] = {}
+        self._seeks = 0
         # Only those who wait for all streams to be empty want to know each message. (Faust's settings are slow to ask.)
         self._tracks_each = bool(self.app.conf.stream_wait_empty)
 
@@ -69,8 +70,9 @@ class BatchConsumer(base.Consumer):
 
     async def _drain_once(self) -> None:
         self._revive_emptied()
+        # As they are before the fetch: records of another generation, or from before a seek, are not what comes next.
+        generation, seeks = self.app.consumer_generation_id, self._seeks
         records, active = await self._wait_next_records(1.0)
-        generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
             return
         if not self.flow_active:
@@ -78,10 +80,13 @@ class BatchConsumer(base.Consumer):
             await self._seek_back()
             return
         for tp, batch in records.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
+            if not self.flow_active or not self._is_current(generation, seeks):
                 return
             if active is None or tp in active or tp in self._buffered_partitions:
-                await self._deliver(tp, batch)
+                await self._deliver(tp, batch, generation, seeks)
+
+    def _is_current(self, generation: int, seeks: int) -> bool:
+        return self.app.consumer_generation_id == generation and self._seeks == seeks
 
     async def _seek_back(self) -> None:
         try:
@@ -89,10 +94,22 @@ class BatchConsumer(base.Consumer):
         except Exception as error:
             self.log.warning("Cannot go back to what is committed: %r", error)
 
-    async def _deliver(self, tp: TP, records: Sequence[Any]) -> None:
+    async def perform_seek(self) -> None:
+        """Go back to what is committed.
+
+        What was fetched before and is still on its way is dropped: handed over after the seek it would count all that
+        lies before it as read, and what is read again would be dropped in its place.
+        """
+        self._seeks += 1
+        await super().perform_seek()
+        self._seeks += 1
+
+    async def _deliver(self, tp: TP, records: Sequence[Any], generation: int, seeks: int) -> None:
         """Hand one partition's records to all who read it; returns early when the flow stops meanwhile."""
+        if not await self._may_flow() or not self._is_current(generation, seeks):
+            return
         records = await self._unread(tp, records)
-        if not records or not await self._may_flow():
+        if not records:
             return
         self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
         channels = self._readers(tp)
@@ -168,7 +185,12 @@ class BatchConsumer(base.Consumer):
     # -- being done
 
     def acknowledge(self, events: Iterable[Any]) -> None:
-        """A reader is done with these events; what all readers are done with may be committed."""
+        """A reader is done with these events; what all readers are done with may be committed.
+
+        Not while partitions change hands: what came of the events may not have been kept, so they have to come again.
+        """
+        if self.app.rebalancing:
+            return
         done: dict[TP, list[int]] = defaultdict(list)
         generation = self.app.consumer_generation_id
         for event in events:
