@@ -75,24 +75,22 @@ class BatchConsumer(base.Consumer):
         records, active = await self._wait_next_records(1.0)
         if records is None or self.should_stop:
             return
-        if not self.flow_active:
-            # Fetched while a rebalance began: nobody has seen them, so they are fetched again.
-            await self._seek_back()
-            return
         for tp, batch in records.items():
-            if not self.flow_active or not self._is_current(generation, seeks):
-                return
             if active is None or tp in active or tp in self._buffered_partitions:
-                await self._deliver(tp, batch, generation, seeks)
+                current = self.flow_active and self._is_current(generation, seeks)
+                if not current or not await self._deliver(tp, batch, generation, seeks):
+                    await self._put_back(tp, batch, generation)
 
     def _is_current(self, generation: int, seeks: int) -> bool:
         return self.app.consumer_generation_id == generation and self._seeks == seeks
 
-    async def _seek_back(self) -> None:
-        try:
-            await self.perform_seek()
-        except Exception as error:
-            self.log.warning("Cannot go back to what is committed: %r", error)
+    async def _put_back(self, tp: TP, records: Sequence[Any], generation: int) -> None:
+        """Nobody has seen these: read them again, unless a seek or a new owner has settled where to go on."""
+        if not records or self.app.consumer_generation_id != generation or tp not in self.assignment():
+            return
+        position = await self.position(tp)
+        if position is not None and position > records[-1].offset:
+            await self._seek(tp, records[0].offset)
 
     async def perform_seek(self) -> None:
         """Go back to what is committed.
@@ -104,13 +102,13 @@ class BatchConsumer(base.Consumer):
         await super().perform_seek()
         self._seeks += 1
 
-    async def _deliver(self, tp: TP, records: Sequence[Any], generation: int, seeks: int) -> None:
-        """Hand one partition's records to all who read it; returns early when the flow stops meanwhile."""
+    async def _deliver(self, tp: TP, records: Sequence[Any], generation: int, seeks: int) -> bool:
+        """Hand one partition's records to all who read it; False where the flow stopped before anyone got one."""
         if not await self._may_flow() or not self._is_current(generation, seeks):
-            return
+            return False
         records = await self._unread(tp, records)
         if not records:
-            return
+            return True
         self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
         channels = self._readers(tp)
         if channels and all(map(_is_raw, channels)):
@@ -119,6 +117,7 @@ class BatchConsumer(base.Consumer):
         else:
             await self._deliver_each(tp, records)
         self.delivered_at_s[tp] = monotonic()
+        return True
 
     def _readers(self, tp: TP) -> list[Any]:
         return list(cast(Any, self.app.topics)._tp_index.get(tp, ()))
