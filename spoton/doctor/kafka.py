@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,11 +15,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from spoton.doctor.finding import Finding, reason
-from spoton.errors import InputError
+from spoton.kafka import settings
 
 SUBJECT = "broker"
 TIMEOUT_S = 3.0
-DEFAULT_PORT = 9092
 STREAMS = ("frames", "detections", "identities", "positions", "behaviour")
 
 
@@ -41,25 +40,17 @@ class Seen:
     newest_ms: int | None
 
 
-def addresses(url: str) -> list[str]:
-    """``host:port`` of every server that a ``kafka://`` URL names; InputError when it names none."""
-    hosts = [
-        urlsplit(one if "://" in one else f"kafka://{one}").netloc.rpartition("@")[2]
-        for one in url.replace(";", ",").split(",")
-    ]
-    if not all(hosts):
-        raise InputError(f"broker URL {url!r} names no server", remedy="write kafka://host:9092")
-    return [host if ":" in host.rpartition("]")[2] else f"{host}:{DEFAULT_PORT}" for host in hosts]
+async def check(url: str, options: Mapping[str, Any] = {}) -> tuple[Finding, float | None]:
+    """The finding, and by how many seconds the newest record lies in this machine's future; None where it does not.
 
-
-async def check(url: str) -> tuple[Finding, float | None]:
-    """The finding, and by how many seconds the newest record lies in this machine's future; None where it does not."""
-    servers = addresses(url)
+    options: how a cluster with TLS or SASL is spoken to, as ``KafkaSettings.client_options`` gives them.
+    """
+    servers = settings.servers(url)
     refused = await _reach(servers)
     if len(refused) == len(servers):
         return Finding(SUBJECT, "fault", "; ".join(refused), "start Kafka, open its port, or correct --broker"), None
     try:
-        seen = await look(servers)
+        seen = await look(servers, options=options)
     except (KafkaError, TimeoutError) as error:
         return Finding(
             SUBJECT, "fault", f"{', '.join(servers)} listens but does not answer as Kafka ({type(error).__name__})",
@@ -100,9 +91,11 @@ def judge(servers: Sequence[str], refused: Sequence[str], seen: Seen) -> Finding
     return Finding(SUBJECT, "ok", found)
 
 
-async def look(servers: Sequence[str], streams: Sequence[str] = STREAMS) -> Seen:
+async def look(
+    servers: Sequence[str], streams: Sequence[str] = STREAMS, options: Mapping[str, Any] = {}
+) -> Seen:
     """Ask the cluster; the newest record is looked for in ``streams``. Raises KafkaError, TimeoutError."""
-    async with _admin(servers) as admin:
+    async with _admin(servers, options) as admin:
         cluster = await admin.describe_cluster()
         version = await _version(admin, int(cluster["brokers"][0]["node_id"]))
         described = [one for one in await admin.describe_topics() if _ours(one["topic"])]
@@ -113,7 +106,10 @@ async def look(servers: Sequence[str], streams: Sequence[str] = STREAMS) -> Seen
     leaderless = [
         f"{one['topic']}-{part['partition']}" for one in described for part in one["partitions"] if part["leader"] < 0
     ]
-    records, newest_ms = ({}, None) if leaderless or not partitions else await _records(servers, partitions, streams)
+    records: dict[str, int] = {}
+    newest_ms: int | None = None
+    if partitions and not leaderless:
+        records, newest_ms = await _records(servers, partitions, streams, options)
     return Seen(
         brokers=len(cluster["brokers"]),
         version=version,
@@ -159,8 +155,8 @@ async def _reach(servers: Sequence[str]) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def _admin(servers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(servers), request_timeout_ms=int(TIMEOUT_S * 1000))
+async def _admin(servers: Sequence[str], options: Mapping[str, Any]) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(servers), request_timeout_ms=int(TIMEOUT_S * 1000), **options)
     try:
         await admin.start()
         yield admin
@@ -169,12 +165,13 @@ async def _admin(servers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def _records(
-    servers: Sequence[str], partitions: Mapping[str, int], streams: Sequence[str]
+    servers: Sequence[str], partitions: Mapping[str, int], streams: Sequence[str], options: Mapping[str, Any]
 ) -> tuple[dict[str, int], int | None]:
     """How many records each topic keeps, and the time of the newest one of all."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=list(servers), request_timeout_ms=int(TIMEOUT_S * 1000), enable_auto_commit=False
-    )
+        bootstrap_servers=list(servers), request_timeout_ms=int(TIMEOUT_S * 1000), enable_auto_commit=False,
+        **options,
+    )  # fmt: skip
     await consumer.start()
     try:
         every = [TopicPartition(name, number) for name, count in partitions.items() for number in range(count)]

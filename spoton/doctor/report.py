@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.text import Text
 from spoton.doctor import broker, clock, database, gpu, kafka, machine, models, redis
 from spoton.doctor.finding import Finding, in_thread, settled
 from spoton.errors import InputError, SpotOnError
+from spoton.kafka.settings import KafkaSettings
 from spoton.offline.recordings import read_site
 from spoton.site import Site
 
@@ -47,7 +49,7 @@ class Wishes:
     ) -> Wishes:
         """What was asked for, and where nothing was, what a worker would take from this environment."""
         folder = (data or Path(environment.get("SPOTON_DATA") or ".spoton")).absolute()
-        named = environment.get("SPOTON_SITE")
+        named = environment.get("SPOTON_SITE", "").split(os.pathsep)[0]
         return cls(
             site=site or (Path(named) if named else None),
             broker=broker or environment.get("SPOTON_BROKER") or f"log://{folder / 'log'}",
@@ -96,7 +98,7 @@ async def _broker(url: str, ahead_s: dict[str, float]) -> Finding:
         return await in_thread(lambda: broker.check(url))
     if not url.startswith("kafka://"):
         raise InputError(f"broker URL {url!r}", remedy="write log:///absolute/folder or kafka://host:9092")
-    finding, ahead = await kafka.check(url)
+    finding, ahead = await kafka.check(url, KafkaSettings.from_env(os.environ).client_options())
     if ahead is not None:
         ahead_s["newest record in Kafka"] = ahead
     return finding
