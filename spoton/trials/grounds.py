@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,32 +25,43 @@ PERSON_M, SLIMNESS = 1.7, 0.35
 Floats = NDArray[np.float64]
 
 
-def grounds(cameras: int, seconds: float, folder: Path, *, people: int = 12, seed: int = 7) -> Recording:
+def grounds(
+    cameras: int,
+    seconds: float,
+    folder: Path,
+    *,
+    people: int = 12,
+    seed: int = 7,
+    name: str = "grounds",
+    camera_name: Callable[[int, str], str] = lambda index, name: name,
+) -> Recording:
     """What ``cameras`` cameras find, four to a plaza of ``people`` persons each; writes ``folder/site.toml``.
 
     Boxes stand where the simulated walkers do, hidden or not, with the noise of a detector: 3 % of a box in place and
-    size, 5 % missed. With 12 people a camera has about 10 of them in its picture.
+    size, 5 % missed. With 12 people a camera has about 10 of them in its picture. camera_name: may give a camera,
+    counted from 0, another name.
     """
     plazas = [
         Plaza(seed + number, people=people, cameras=min(CAMERAS_PER_PLAZA, cameras - first))
         for number, first in enumerate(range(0, cameras, CAMERAS_PER_PLAZA))
     ]
     file = folder / "site.toml"
-    file.write_text(site_text(plazas))
+    file.write_text(site_text(plazas, name, camera_name))
     rng = np.random.default_rng(seed)
     frames = [tuple(_frame(plazas, n, rng)) for n in range(round(seconds * plazas[0].fps))]
     return Recording(parse(file.read_text(), str(file)), plazas[0].fps, tuple(frames), plazas[0].size_px)
 
 
-def site_text(plazas: Sequence[Plaza]) -> str:
+def site_text(plazas: Sequence[Plaza], name: str, camera_name: Callable[[int, str], str]) -> str:
     """The site file: every plaza's cameras and zones, each plaza ``APART_M`` further east than the one before."""
-    lines = ["[site]", 'name = "grounds"', "", "[floor]", f"size_m = [{APART_M * len(plazas)}, {APART_M}]"]
+    lines = ["[site]", f'name = "{name}"', "", "[floor]", f"size_m = [{APART_M * len(plazas)}, {APART_M}]"]
     lines += ["origin_m = [-5.0, -5.0]"]
+    index = itertools.count()
     for number, plaza in enumerate(plazas):
         east_m = np.array([APART_M * number, 0.0, 0.0])
         for view in plaza.views:
-            source = f"rtsp://127.0.0.1:1/{view.name}-{number}"
-            lines += ["", "[[camera]]", f'name = "{view.name}-{number}"', f'source = "{source}"']
+            called = camera_name(next(index), f"{view.name}-{number}")
+            lines += ["", "[[camera]]", f'name = "{called}"', f'source = "rtsp://127.0.0.1:1/{called}"']
             lines += [f"fps = {plaza.fps!r}", f"size_px = {json.dumps(view.size_px)}", "dist = [0.0, 0.0, 0.0, 0.0]"]
             t = view.t - view.R @ east_m
             lines += [f"{key} = {json.dumps(value.tolist())}" for key, value in (("K", view.K), ("R", view.R), ("t", t))]
