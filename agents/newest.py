@@ -15,6 +15,9 @@ MOST_WAITING = 1024
 LEAST_SHARE, SHARES = 8, 4
 """Cameras that find people by themselves are dealt with in so many shares, none smaller than that."""
 
+GATHER_S = 0.004
+"""How long fewer than the least share wait for more."""
+
 Item = tuple[events.Captured, faust.EventT[bytes]]
 
 
@@ -60,6 +63,10 @@ class Newest:
         comes, those that have waited longest: what is decided of it goes on its way while the next is decided.
         """
         await self._arrived.wait()
+        if not self._has_pictures and len(self._waiting) < LEAST_SHARE:
+            # Every share costs requests to the broker, here and for all who read what comes of it.
+            await asyncio.sleep(GATHER_S)
+            await self._arrived.wait()
         share = len(self._waiting)
         if not self._has_pictures:
             share = max(LEAST_SHARE, share // SHARES)

@@ -107,7 +107,8 @@ async def follow(
     """Batches of records of the topics, for ever, in order within a partition.
 
     since_ms: from the first record with this timestamp on; left out, what comes from now on. first: where given
-    partitions begin instead. wanted: of a topic and its number of partitions, those that are read. A broker that goes away is waited for; topics that do not exist yet too.
+    partitions begin instead. wanted: of a topic and its number of partitions, those that are read. A broker that goes
+    away is waited for; topics that do not exist yet too.
     """
     async with reader(settings) as consumer:
         there = {topic: await _when_there(consumer, topic) for topic in topics}

@@ -1,4 +1,4 @@
-"""Grounds: one site of many cameras, made of simulated plazas that lie side by side, far enough apart to share nobody."""
+"""One site of many cameras, made of simulated plazas that lie side by side, far enough apart to share nobody."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def site_text(plazas: Sequence[Plaza], name: str, camera_name: Callable[[int, st
             called = camera_name(next(index), f"{view.name}-{number}")
             lines += ["", "[[camera]]", f'name = "{called}"', f'source = "rtsp://127.0.0.1:1/{called}"']
             lines += [f"fps = {plaza.fps!r}", f"size_px = {json.dumps(view.size_px)}", "dist = [0.0, 0.0, 0.0, 0.0]"]
-            t = view.t - view.R @ east_m
-            lines += [f"{key} = {json.dumps(value.tolist())}" for key, value in (("K", view.K), ("R", view.R), ("t", t))]
+            pose = {"K": view.K, "R": view.R, "t": view.t - view.R @ east_m}
+            lines += [f"{key} = {json.dumps(value.tolist())}" for key, value in pose.items()]
         for zone, polygon in zones(plaza):
             lines += ["", "[[zone]]", f'name = "{zone}-{number}"']
             lines += [f"polygon_m = {json.dumps((polygon + east_m[:2]).tolist())}"]

@@ -13,10 +13,11 @@ machine. The client and what feeds the frames share a process, which is not coun
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,14 @@ import aiohttp
 import msgspec
 import numpy as np
 import psutil
+import uvloop
 from aiokafka import AIOKafkaProducer
+from rich.console import Console
+from rich.table import Table
 
 from spoton import events
 from spoton.errors import SpotOnError
+from spoton.kafka.local_broker import LocalBroker
 from spoton.kafka.settings import servers
 from spoton.kafka.sizes import PRODUCER
 from spoton.kafka.topics import ensure, plans
@@ -104,6 +109,35 @@ class Client:
     def begin(self) -> None:
         """Forget what was noted so far."""
         self.late_ms.clear()
+
+
+def run(sizes: Sequence[int] = CAMERAS, *, seconds: float = SECONDS, warm_up_s: float = WARM_UP_S) -> dict[str, Any]:
+    """``latency``: one entry per number of cameras, each on a broker and a database of its own.
+
+    Raises BrokerError without Java or Kafka's jars.
+    """
+    found = []
+    for cameras in sizes:
+        with tempfile.TemporaryDirectory(prefix="spoton-latency-", ignore_cleanup_errors=True) as made:
+            folder = Path(made)
+            # PostgreSQL may run as another user.
+            folder.chmod(0o755)
+            with LocalBroker(folder / "kafka") as broker:
+                measured = uvloop.run(measure(cameras, folder, broker.url, seconds=seconds, warm_up_s=warm_up_s))
+        found.append(asdict(measured))
+    return {"latency": found}
+
+
+def render(result: dict[str, Any], console: Console) -> None:
+    """The figures as a table."""
+    table = Table("cameras", "p50 ms", "p99 ms", "boxes p99", "persons p99", "CPU s/s and camera", "memory MB", "load")
+    columns = ("p50_ms", "p99_ms", "boxes_p99_ms", "persons_p99_ms")
+    for one in result["latency"]:
+        table.add_row(
+            str(one["cameras"]), *(f"{one[name]:.0f}" for name in columns),
+            f"{one['cpu_per_camera']:.4f}", f"{sum(one['memory_mb'].values()):.0f}", f"{one['load']:.1f}",
+        )  # fmt: skip
+    console.print(table)
 
 
 async def hand_over(recording: Recording, broker: str, partitions: int, handed: list[int]) -> None:

@@ -1,9 +1,10 @@
 """``spoton bench engine --only scaling``: the same backlog for one detection worker and for two.
 
-Sixteen cameras, each with a partition of ``frames`` of its own, so that two workers get half of them each. A worker
-or two are started, have their partitions and have seen a few frames of each; then the backlog is handed over at once, as
-fast as the broker takes it. Clocked is from the first fact on ``detections`` to the last. On two cores the broker, which writes and reads for both,
-runs beside the workers. One and two take turns on the same broker; the ratio is the median over rounds.
+Sixteen cameras, each with a partition of ``frames`` of its own, so that two workers get half of them each. The workers
+are started, have their partitions and have seen a few frames of each camera; then the backlog is handed over at once,
+as fast as the broker takes it. Clocked is from the first fact on ``detections`` to the last. On two cores the broker,
+which writes and reads for both, runs beside the workers. One and two take turns on the same broker; the ratio is the
+median over rounds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,9 +22,12 @@ from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
+from rich.console import Console
+from rich.table import Table
 
 from spoton import events
 from spoton.errors import SpotOnError
+from spoton.kafka.local_broker import LocalBroker
 from spoton.kafka.settings import servers
 from spoton.kafka.sizes import PRODUCER
 from spoton.kafka.tail import Settings, partitions_of, read_whole, reader
@@ -41,13 +46,30 @@ _PATIENCE_S = 240.0
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """One backlog. detected: frames of ``frames`` that were dealt with; twice: those of which more than one fact came."""
+    """One backlog. detected: frames of ``frames`` that were dealt with; twice: told of more than once."""
 
     workers: int
     frames: int
     detected: int
     twice: int
     frames_per_s: float
+
+
+def run() -> dict[str, Any]:
+    """``run_rounds`` on a broker of its own; raises BrokerError without Java or Kafka's jars."""
+    with (
+        tempfile.TemporaryDirectory(prefix="spoton-scaling-", ignore_cleanup_errors=True) as made,
+        LocalBroker(Path(made) / "kafka") as broker,
+    ):
+        return run_rounds(Path(made), broker.url)
+
+
+def render(result: dict[str, Any], console: Console) -> None:
+    """The figures as a table."""
+    table = Table("workers", "frames", "frames/s", title=f"two workers: {result['scaling_ratio']:.2f} times one")
+    for one in result["scaling"]:
+        table.add_row(str(one["workers"]), str(one["detected"]), f"{one['frames_per_s']:.0f}")
+    console.print(table)
 
 
 def run_rounds(
@@ -92,7 +114,8 @@ async def measure(
         started = [cluster.worker("detection") for _ in range(workers)]
         await cluster.ready(*started)
         await _hand_over(recording, range(WARM_UP_FRAMES), epoch_us, settings, partitions)
-        await until(lambda: all(_has(one, partitions // workers) for one in started), 60, "an even share for each worker")
+        share = partitions // workers
+        await until(lambda: all(_has(one, share) for one in started), 60, "an even share for each worker")
         took_s = await _drained(recording, epoch_us, settings, partitions)
     finally:
         await asyncio.to_thread(cluster.stop)
@@ -119,14 +142,15 @@ async def _drained(recording: Recording, epoch_us: int, settings: Settings, part
             return ends[place]
 
         before = await _until_still(told)
-        handing = asyncio.create_task(_hand_over(recording, range(WARM_UP_FRAMES, last), epoch_us, settings, partitions))
-        wanted = before + (last - WARM_UP_FRAMES) * cameras
+        backlog = range(WARM_UP_FRAMES, last)
+        handing = asyncio.create_task(_hand_over(recording, backlog, epoch_us, settings, partitions))
+        wanted = before + len(backlog) * cameras
         began_s, until_s = 0.0, time.monotonic() + _PATIENCE_S
         while (now := await told()) < wanted:
             if now > before and not began_s:
                 began_s = time.monotonic()
             if time.monotonic() > until_s:
-                raise SpotOnError(f"{wanted - now} of {wanted - before} frames were not dealt with in {_PATIENCE_S:g} s")
+                raise SpotOnError(f"{wanted - now} of {wanted - before} frames still wait after {_PATIENCE_S:g} s")
             await asyncio.sleep(0.02 if not began_s else 0.1)
         took_s = time.monotonic() - began_s
         await handing
