@@ -42,7 +42,7 @@ async def drained(
                 waiting = [await queue.get()]
         except TimeoutError:
             assert keeper is not None
-            keeper.settle()
+            await keeper.settle()
             continue
         except StopAsyncIteration:
             return
@@ -61,7 +61,7 @@ async def drained(
         if keeper is None:
             consumer.acknowledge(batch)
         else:
-            keeper.done(batch)
+            await keeper.done(batch)
 
 
 class InOrder:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 import faust
 
 from spoton.engine.batches import BatchConsumer
+from spoton.engine.outgoing import all_sent
 from tables.packed import PackedTable
 
 State = TypeVar("State")
@@ -56,24 +57,26 @@ class Keeper(Generic[State]):
         self._states.update(states)
         self._changed.update(states)
 
-    def done(self, batch: Sequence[faust.EventT[bytes]]) -> None:
+    async def done(self, batch: Sequence[faust.EventT[bytes]]) -> None:
         """A batch is dealt with: acknowledge it, now or with the table's next writing, which ``due_s`` tells."""
         self._open += batch
         now_s = asyncio.get_running_loop().time()
         if self.due_s is None:
             self.due_s = now_s + self._every_s
         if now_s >= self.due_s:
-            self.settle()
+            await self.settle()
 
-    def settle(self) -> None:
-        """Write what has changed, acknowledge what led to it."""
+    async def settle(self) -> None:
+        """Write what has changed and, once the changelog has it, acknowledge what led to it."""
         waiting, self._open, self.due_s = self._open, [], None
         generation = self._app.consumer_generation_id
         ours = not self._every_s or not self._app.rebalancing
         # Where the partitions may be another's by now, its state counts; if they are ours, the input comes again.
         if ours and waiting and waiting[-1].message.generation_id == generation:
-            self._table.set_all({key: self._states[key] for key in self._changed})
+            sent = self._table.set_all({key: self._states[key] for key in self._changed})
             self._changed.clear()
+            await all_sent(sent)
+            # Of events of partitions that are given away meanwhile this changes nothing.
             cast(BatchConsumer, self._app.consumer).acknowledge(waiting)
 
     def forget(self) -> None:

@@ -145,13 +145,14 @@ async def _drained(recording: Recording, epoch_us: int, settings: Settings, part
         backlog = range(WARM_UP_FRAMES, last)
         handing = asyncio.create_task(_hand_over(recording, backlog, epoch_us, settings, partitions))
         wanted = before + len(backlog) * cameras
-        began_s, until_s = 0.0, time.monotonic() + _PATIENCE_S
+        began_s = time.monotonic()
+        until_s = began_s + _PATIENCE_S
         while (now := await told()) < wanted:
-            if now > before and not began_s:
+            if now <= before:
                 began_s = time.monotonic()
             if time.monotonic() > until_s:
                 raise SpotOnError(f"{wanted - now} of {wanted - before} frames still wait after {_PATIENCE_S:g} s")
-            await asyncio.sleep(0.02 if not began_s else 0.1)
+            await asyncio.sleep(0.02 if now <= before else 0.1)
         took_s = time.monotonic() - began_s
         await handing
     return took_s
