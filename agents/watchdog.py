@@ -1,8 +1,8 @@
 """Ends a worker that was away for too long, or that does not get on: its supervisor starts it anew.
 
-After a pause that was longer than the broker waits for a sign of life (a suspended machine, SIGSTOP, a swap storm) the
-partitions are another worker's. What this one still holds it must not write any more, so it ends at once. A consumer
-that stands still although there is work does not mend itself either.
+After a pause that was longer than the broker waits for a sign of life (a suspended machine, SIGSTOP, a swap storm, a
+blocked event loop) the partitions are another worker's. What this one still holds it must not write any more, so it
+ends at once. A consumer that stands still although there is work, or whose agent failed, does not mend itself either.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any, cast
 
 import faust
 from faust.transport.consumer import Consumer
+from faust.types import AgentT
 from faust.types.tuples import TP
 from mode import Service
 
-from spoton.running.supervisor import FENCED, STALLED
+from spoton.running.supervisor import FAILED, FENCED, STALLED
 
 BEAT_S = 0.25
 
@@ -64,9 +65,9 @@ def attach(
             if now_s - before_s > session_s:
                 _say(f"this worker was suspended for {now_s - before_s:.1f} s: others have its work, it starts anew")
                 end(FENCED)
-            if now_s - beat[0] > stall_s:
-                _say(f"the event loop has not turned for {now_s - beat[0]:.0f} s, it starts anew")
-                end(STALLED)
+            if now_s - beat[0] > session_s:
+                _say(f"the event loop has not turned for {now_s - beat[0]:.1f} s: others have its work, it starts anew")
+                end(FENCED)
             before_s = now_s
 
     class Watchdog(Service):
@@ -97,6 +98,14 @@ def attach(
         async def on_stop(self) -> None:
             self.ended.set()
 
+    async def failed(agent: AgentT[bytes], error: BaseException) -> None:
+        # Faust would start the agent again, but what it had taken would stay undone, and its partition's commits with
+        # it. A new process begins at what is committed.
+        _say(f"agent {agent.name} failed, it starts anew: {type(error).__name__}: {error}")
+        end(FAILED)
+
+    for agent in app.agents.values():
+        cast(Any, agent)._on_error = failed
     app.service(Watchdog)
     return progress
 

@@ -35,7 +35,7 @@ class WorkerMetrics(Collector):
         restarts = CounterMetricFamily(
             "spoton_worker_restarts", "Times that this role was started again.", labels=["role", "reason"]
         )
-        for reason in ("crashed", "fenced", "stalled"):
+        for reason in ("crashed", "failed", "fenced", "stalled"):
             restarts.add_metric([self._role, reason], self._restarts.get(reason, 0))
         memory = GaugeMetricFamily("spoton_worker_resident_bytes", "Resident memory.", labels=["role"])
         memory.add_metric([self._role], self._process.memory_info().rss)

@@ -49,6 +49,7 @@ class BatchConsumer(base.Consumer):
         self.delivered_at_s: dict[TP, float] = {}
         self.acknowledged_at_s: dict[TP, float] = {}
         self._drops: dict[TP, partial[None]] = {}
+        self._seeks = 0
         # Only those who wait for all streams to be empty want to know each message. (Faust's settings are slow to ask.)
         self._tracks_each = bool(self.app.conf.stream_wait_empty)
 
@@ -76,32 +77,46 @@ class BatchConsumer(base.Consumer):
     async def _drain_once(self) -> int:
         """Hand over what there is; returns how many records that were."""
         self._revive_emptied()
+        # As they are before the fetch: records of another generation, or from before a seek, are not what comes next.
+        generation, seeks = self.app.consumer_generation_id, self._seeks
         records, active = await self._wait_next_records(1.0)
-        generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
             return 0
-        if not self.flow_active:
-            # Fetched while a rebalance began: nobody has seen them, so they are fetched again.
-            await self._seek_back()
-            return 0
         for tp, batch in records.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                return 0
             if active is None or tp in active or tp in self._buffered_partitions:
-                await self._deliver(tp, batch)
+                current = self.flow_active and self._is_current(generation, seeks)
+                if not current or not await self._deliver(tp, batch, generation, seeks):
+                    await self._put_back(tp, batch, generation)
         return sum(map(len, records.values()))
 
-    async def _seek_back(self) -> None:
-        try:
-            await self.perform_seek()
-        except Exception as error:
-            self.log.warning("Cannot go back to what is committed: %r", error)
+    def _is_current(self, generation: int, seeks: int) -> bool:
+        return self.app.consumer_generation_id == generation and self._seeks == seeks
 
-    async def _deliver(self, tp: TP, records: Sequence[Any]) -> None:
-        """Hand one partition's records to all who read it; returns early when the flow stops meanwhile."""
-        records = await self._unread(tp, records)
-        if not records or not await self._may_flow():
+    async def _put_back(self, tp: TP, records: Sequence[Any], generation: int) -> None:
+        """Nobody has seen these: read them again, unless a seek or a new owner has settled where to go on."""
+        if not records or self.app.consumer_generation_id != generation or tp not in self.assignment():
             return
+        position = await self.position(tp)
+        if position is not None and position > records[-1].offset:
+            await self._seek(tp, records[0].offset)
+
+    async def perform_seek(self) -> None:
+        """Go back to what is committed.
+
+        What was fetched before and is still on its way is dropped: handed over after the seek it would count all that
+        lies before it as read, and what is read again would be dropped in its place.
+        """
+        self._seeks += 1
+        await super().perform_seek()
+        self._seeks += 1
+
+    async def _deliver(self, tp: TP, records: Sequence[Any], generation: int, seeks: int) -> bool:
+        """Hand one partition's records to all who read it; False where the flow stopped before anyone got one."""
+        if not await self._may_flow() or not self._is_current(generation, seeks):
+            return False
+        records = await self._unread(tp, records)
+        if not records:
+            return True
         self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
         channels = self._readers(tp)
         if channels and all(map(_is_raw, channels)):
@@ -110,6 +125,7 @@ class BatchConsumer(base.Consumer):
         else:
             await self._deliver_each(tp, records)
         self.delivered_at_s[tp] = monotonic()
+        return True
 
     def _readers(self, tp: TP) -> list[Any]:
         return list(cast(Any, self.app.topics)._tp_index.get(tp, ()))
@@ -176,7 +192,12 @@ class BatchConsumer(base.Consumer):
     # -- being done
 
     def acknowledge(self, events: Iterable[Any]) -> None:
-        """A reader is done with these events; what all readers are done with may be committed."""
+        """A reader is done with these events; what all readers are done with may be committed.
+
+        Not while partitions change hands: what came of the events may not have been kept, so they have to come again.
+        """
+        if self.app.rebalancing:
+            return
         done: dict[TP, list[int]] = defaultdict(list)
         generation = self.app.consumer_generation_id
         for event in events:
@@ -201,8 +222,9 @@ class BatchConsumer(base.Consumer):
             return
         committed = self._committed_offset[tp]
         known = self._acked_index[tp]
-        new = [offset for offset in offsets if offset not in known and (committed is None or offset >= committed)]
-        known.update(new)
+        # A set: an offset that is counted twice ends Faust's row of consecutive ones, and with it every commit.
+        new = {offset for offset in offsets if committed is None or offset >= committed} - known
+        known |= new
         self._acked[tp].extend(new)
         self._n_acked += len(new)
 

@@ -26,6 +26,9 @@ from spoton.errors import InputError
 from spoton.kafka.partition import partition_of
 from spoton.kafka.sizes import CONSUMER, PACE_S
 
+_LAST_COMMIT_S = 5.0
+"""Far below the time that a rebalance gives us."""
+
 
 class Consumer(BatchConsumer):
     """One member of the app's consumer group."""
@@ -95,6 +98,14 @@ class Consumer(BatchConsumer):
         if self._consumer is None:
             raise ConsumerStoppedError
         return self._consumer
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Commit what is done while the partitions are still ours, so that less of it is done again."""
+        try:
+            await asyncio.wait_for(self.commit(), _LAST_COMMIT_S)
+        except TimeoutError:
+            self.log.info("What was done last is not committed and comes again: the broker did not answer in time")
+        await super().on_partitions_revoked(revoked)
 
     # -- reading
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
-FENCED, STALLED = 75, 76
-"""Exit codes of a worker that was away for longer than its session lasts, and of one that does not get on."""
-REASONS: Mapping[int, str] = {FENCED: "fenced", STALLED: "stalled"}
+FENCED, STALLED, FAILED = 75, 76, 77
+"""Exit codes of a worker that was away for longer than its session lasts, that does not get on, whose agent failed."""
+REASONS: Mapping[int, str] = {FENCED: "fenced", STALLED: "stalled", FAILED: "failed"}
 
 STOP_S = 20.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _STEADY_S = 0.5, 15.0, 60.0
