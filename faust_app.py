@@ -43,6 +43,7 @@ from spoton.kafka import transport
 from spoton.kafka.commands import with_recorded_cameras
 from spoton.kafka.facts import detection_facts
 from spoton.kafka.settings import KafkaSettings, servers
+from spoton.kafka.sizes import PACE_S, UNHURRIED_S
 from spoton.kafka.topics import ensure, plans
 from spoton.live.sites import RecordedSites, Sites
 from spoton.live.state import LiveState
@@ -63,7 +64,12 @@ log = structlog.get_logger("spoton")
 
 
 class App(faust.App):
-    """Closes what the agents use only after the agents have ended."""
+    """Closes what the agents use only after the agents have ended.
+
+    pace_s: how long its reader on Kafka lets more gather when it was given little.
+    """
+
+    pace_s = PACE_S
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -122,6 +128,9 @@ def create_role(
         # Requests for another worker's part of a table are not what we use the group for.
         topic_disable_leader=True,
     )
+    if role in ("projection", "archive"):
+        # Nobody waits for them, and few large requests cost less than many small ones.
+        app.pace_s = UNHURRIED_S
     streams = topics(app, partitions=config.partitions, one_transaction=False)
     worker = Worker(app, config, sites, streams, app.after_agents)
     client = {"bootstrap_servers": servers(config.broker), **kafka.client_options()}

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import faust
 
+from agents.keeping import Keeper
 from spoton.engine.batches import BatchConsumer
 
 
@@ -19,11 +20,12 @@ def unacknowledged(stream: faust.StreamT[bytes]) -> AsyncIterator[faust.EventT[b
 
 
 async def drained(
-    stream: faust.StreamT[bytes], *, most: int, gather_s: float = 0.0
+    stream: faust.StreamT[bytes], *, most: int, gather_s: float = 0.0, keeper: Keeper[Any] | None = None
 ) -> AsyncIterator[list[faust.EventT[bytes]]]:
     """Yield lists of 1 to ``most`` waiting events, oldest first.
 
-    They are acknowledged when the consumer asks for the next list: what it was given is then done with. Faust's own
+    They are acknowledged when the consumer asks for the next list: what it was given is then done with; or, with a
+    ``keeper``, when that has written the state that they led to. Faust's own
     ``take`` waits out its whole time-out before it hands anything over, and its streams give the loop away before
     every single event; this takes from the stream's queue whatever is there, after letting more gather for
     ``gather_s``. Events of a partition that a rebalance has taken away meanwhile are dropped: they come to its new
@@ -36,7 +38,12 @@ async def drained(
     consumer = cast(BatchConsumer, app.consumer)
     while True:
         try:
-            waiting = [await queue.get()]
+            async with asyncio.timeout_at(None if keeper is None else keeper.due_s):
+                waiting = [await queue.get()]
+        except TimeoutError:
+            assert keeper is not None
+            await keeper.settle()
+            continue
         except StopAsyncIteration:
             return
         if gather_s:
@@ -51,7 +58,10 @@ async def drained(
         if not batch:
             continue
         yield batch
-        consumer.acknowledge(batch)
+        if keeper is None:
+            consumer.acknowledge(batch)
+        else:
+            await keeper.done(batch)
 
 
 class InOrder:

@@ -9,6 +9,7 @@ import faust
 from faust.types import AgentT
 
 from agents.draining import drained
+from agents.keeping import EVERY_S, Keeper
 from agents.topics import Topics
 from spoton import events, people
 from spoton.site import Site
@@ -19,6 +20,7 @@ def attach(
     app: faust.App, topics: Topics, table: PackedTable[people.PeopleState], sites: Mapping[str, Site]
 ) -> AgentT[bytes]:
     """Read ``detections``, decide identities and positions, and keep each site's state in the table."""
+    keeper = Keeper(app, table, every_s=0.0 if topics.one_transaction else EVERY_S)
     made: dict[str, tuple[Site, people.SiteView]] = {}
 
     def view_of(name: str) -> people.SiteView | None:
@@ -28,7 +30,7 @@ def attach(
         return made[name][1] if site is not None else None
 
     async def identify(stream: faust.StreamT[bytes]) -> None:
-        async for batch in drained(stream, most=256):
+        async for batch in drained(stream, most=256, keeper=keeper):
             states: dict[str, people.PeopleState] = {}
             facts: list[events.Event] = []
             for item in batch:
@@ -37,9 +39,9 @@ def attach(
                 if view is None or not isinstance(seen, events.DetectionEvent):
                     continue
                 if seen.site not in states:
-                    states[seen.site] = table.get(seen.site, partial(people.initial, view))
+                    states[seen.site] = keeper.get(seen.site, partial(people.initial, view))
                 decided, states[seen.site] = people.step(states[seen.site], seen, view)
                 facts.extend(decided)
-            await topics.publish(facts, keep=partial(table.set_all, states))
+            await topics.publish(facts, keep=partial(keeper.keep, states))
 
     return app.agent(topics.detections, name="identity")(identify)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 
 import faust
 
@@ -10,6 +11,12 @@ from spoton import events
 
 MOST_WAITING = 1024
 """What may wait for one detector, beside one picture of each camera."""
+
+LEAST_SHARE, SHARES = 8, 4
+"""Cameras that find people by themselves are dealt with in so many shares, none smaller than that."""
+
+GATHER_S = 0.004
+"""How long fewer than the least share wait for more."""
 
 Item = tuple[events.Captured, faust.EventT[bytes]]
 
@@ -25,6 +32,7 @@ class Newest:
     def __init__(self) -> None:
         self._waiting: dict[str, list[Item]] = {}
         self._count = 0
+        self._has_pictures = False
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -34,6 +42,7 @@ class Newest:
         captured = item[0]
         items = self._waiting.setdefault(f"{captured.site}/{captured.camera}", [])
         self._arrived.set()
+        self._has_pictures = self._has_pictures or _is_picture(captured)
         if items and _is_picture(captured) and _is_picture(items[-1][0]):
             replaced, items[-1] = items[-1], item
             return replaced
@@ -48,16 +57,34 @@ class Newest:
         await self._room.wait()
 
     async def take(self) -> dict[str, list[Item]]:
-        """Everything that waits, by camera; waits until there is something."""
+        """What waits, by camera; waits until there is something.
+
+        Pictures come all together, as one batch for the detector. Of cameras that find people by themselves a share
+        comes, those that have waited longest: what is decided of it goes on its way while the next is decided.
+        """
         await self._arrived.wait()
-        self._arrived.clear()
-        taken, self._waiting, self._count = self._waiting, {}, 0
-        self._room.set()
+        if not self._has_pictures and len(self._waiting) < LEAST_SHARE:
+            # Every share costs requests to the broker, here and for all who read what comes of it.
+            await asyncio.sleep(GATHER_S)
+            await self._arrived.wait()
+        share = len(self._waiting)
+        if not self._has_pictures:
+            share = max(LEAST_SHARE, share // SHARES)
+        taken = dict(islice(self._waiting.items(), share))
+        for key in taken:
+            del self._waiting[key]
+        self._count = sum(map(len, self._waiting.values()))
+        if not self._waiting:
+            self._arrived.clear()
+            self._has_pictures = False
+        if self._count < MOST_WAITING:
+            self._room.set()
         return taken
 
     def clear(self) -> None:
         """Forget what waits: another worker's matter now."""
         self._waiting, self._count = {}, 0
+        self._has_pictures = False
         self._arrived.clear()
         self._room.set()
 

@@ -8,6 +8,7 @@ import faust
 from faust.types import AgentT
 
 from agents.draining import drained
+from agents.keeping import EVERY_S, Keeper
 from agents.topics import Topics
 from spoton import events
 from spoton.live.departed import Departed
@@ -30,27 +31,33 @@ def attach(
     After a restart events come again that were shown before; who is shown them knows by their ``seq``.
     """
     departed = Departed()
+    keeper = Keeper(app, cameras, every_s=0.0 if topics.one_transaction else EVERY_S)
 
     def fold(fact: events.AnyEvent, changed: dict[str, CameraStatus]) -> None:
         if fact.stream == "detections":
             camera: str = fact.camera  # type: ignore[union-attr]
             key = f"{fact.site}/{camera}"
             if key not in changed:
-                changed[key] = cameras.get(key, lambda: CameraStatus(camera=camera))
+                changed[key] = keeper.get(key, lambda: CameraStatus(camera=camera))
             changed[key] = camera_table.evolve(changed[key], fact)
         else:
             state_table.fold(state, departed, fact)
         show(fact)
 
-    async def project(stream: faust.StreamT[bytes]) -> None:
-        async for batch in drained(stream, most=256):
+    async def look(stream: faust.StreamT[bytes]) -> None:
+        async for batch in drained(stream, most=256, keeper=keeper):
             changed: dict[str, CameraStatus] = {}
             for item in batch:
                 fold(events.decode(item.value), changed)
-            for key, status in changed.items():
-                cameras.set(key, status)
+            keeper.keep(changed)
 
+    async def project(stream: faust.StreamT[bytes]) -> None:
+        async for batch in drained(stream, most=256):
+            for item in batch:
+                fold(events.decode(item.value), {})
+
+    agents = {topics.detections: look, topics.identities: project, topics.positions: project, topics.behaviour: project}
     return {
-        topic.get_topic_name(): app.agent(topic, name=f"projection-{topic.get_topic_name()}")(project)
-        for topic in (topics.detections, topics.identities, topics.positions, topics.behaviour)
+        topic.get_topic_name(): app.agent(topic, name=f"projection-{topic.get_topic_name()}")(agent)
+        for topic, agent in agents.items()
     }

@@ -11,7 +11,7 @@ from typing import Any, cast
 import faust
 
 from spoton import events
-from spoton.engine.outgoing import Outgoing
+from spoton.engine.outgoing import Outgoing, all_sent
 from tables.packed import partition_of, route_key
 
 _key = lru_cache(65_536)(route_key)
@@ -37,7 +37,7 @@ class Topics:
     one_transaction: bool
     partitions: int
 
-    async def publish(self, facts: Sequence[events.Event], keep: Callable[[], None]) -> None:
+    async def publish(self, facts: Sequence[events.Event], keep: Callable[[], object]) -> None:
         """Put facts on their streams, in order, and keep the state that they led to; returns when the broker has both.
 
         Everything but frames is partitioned by site, so that one worker sees all that happens at a site.
@@ -50,12 +50,12 @@ class Topics:
         generation = self.app.consumer_generation_id
         sent = await producer.append_all(self._records(producer, facts))
         if not self.one_transaction:
-            await _all_sent(sent)
+            await all_sent(sent)
             if self.app.consumer_generation_id != generation or self.app.rebalancing:
                 # The partitions may be another's by now: its state counts. If they are ours, the input comes again.
                 return
         keep()
-        await _all_sent(sent)
+        await all_sent(sent)
 
     def _records(self, producer: Any, facts: Sequence[events.Event]) -> list[Outgoing]:
         partitions: dict[tuple[str, str], tuple[str, int]] = {}
@@ -86,14 +86,6 @@ class Topics:
         """Say who reads a camera; returns when the broker has it."""
         sent = await self.sources.send(key=key, value=claim, partition=partition_of(key, self.partitions))
         await asyncio.shield(sent)
-
-
-async def _all_sent(sent: Sequence[asyncio.Future[Any]]) -> None:
-    # Not gathered: an agent that is stopped while it waits must not take back what is already on its way.
-    for one in sent:
-        if not one.done():
-            await asyncio.wait([one])
-        one.result()
 
 
 def topics(app: faust.App, *, partitions: int, one_transaction: bool) -> Topics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from zlib import crc32
 
 from spoton import tracks
 from spoton.events import DetectionEvent
@@ -57,7 +58,9 @@ class Trackers:
             due_us = self._kept_at.get(key)
             if due_us is None or state.at >= due_us + self._keep_every_us or not state.online:
                 self._table.set(key, state)
-                self._kept_at[key] = state.at
+                # Each camera has its own moment from then on: all at once would hold up every frame of that moment.
+                early_us = crc32(key.encode()) % self._keep_every_us if due_us is None and self._keep_every_us else 0
+                self._kept_at[key] = state.at - early_us
 
     async def _caught_up(self, key: str, facts: Facts) -> tracks.State:
         state = self._table.get(key, tracks.initial)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import structlog
 import uvloop
 from aiohttp import web
@@ -29,6 +30,7 @@ from spoton.config import Config
 from spoton.errors import SpotOnError
 from spoton.history.late import LateHistory
 from spoton.kafka.commands import follow_commands, with_recorded_cameras
+from spoton.kafka.partition import partition_of
 from spoton.kafka.settings import KafkaSettings, servers
 from spoton.kafka.tail import Settings, follow, partitions_of, read_whole, reader
 from spoton.live.sites import RecordedSites
@@ -71,7 +73,10 @@ class Streams:
         while True:
             since_ms = round((time.time() - SEEN_BEFORE_S) * 1000)
             try:
-                async for records in follow(self.settings, (*STREAMS, FRAMES), since_ms=since_ms, first=self.read):
+                following = follow(
+                    self.settings, (*STREAMS, FRAMES), since_ms=since_ms, first=self.read, wanted=self._wanted
+                )
+                async for records in following:
                     for record in records:
                         self._take(record)
             except SpotOnError as error:
@@ -90,6 +95,12 @@ class Streams:
             "partitions": len(partitions),
             "lag": max(behind, default=0),
         }
+
+    def _wanted(self, topic: str, partitions: int) -> set[int]:
+        """Where this site's records are: every partition that is read costs with every request."""
+        if topic != FRAMES:
+            return {partition_of(msgspec.json.encode(self.site), partitions)}
+        return set(range(partitions))
 
     def _ours(self, record: ConsumerRecord) -> bool:
         key = record.key or b""

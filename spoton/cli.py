@@ -274,7 +274,9 @@ def bench(
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
     ] = Path("../shared"),
-    only: Annotated[str | None, typer.Option(help="Only what has this in its name.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="engine: hop, latency or scaling; faults: those with this in the name.")
+    ] = None,
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
     if name == "detection":
@@ -284,7 +286,7 @@ def bench(
     elif name == "engine":
         from spoton.offline import engine_bench
 
-        _show(engine_bench.run(shared), engine_bench.render, as_json)
+        _show(engine_bench.run(only), engine_bench.render, as_json)
     elif name == "faults":
         from spoton.trials import faults
 

@@ -6,9 +6,10 @@ Faust writes table values as JSON, so bytes go in as base64. A value changed in 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import faust
 import msgspec
@@ -61,10 +62,13 @@ class PackedTable(Generic[State]):
         self._table[key] = packed
         self._read[key] = (packed, state)
 
-    def set_all(self, states: Mapping[str, State]) -> None:
-        """Put several whole values."""
+    def set_all(self, states: Mapping[str, State]) -> list[asyncio.Future[Any]]:
+        """Put several whole values; what is returned is done when the changelog has them."""
+        sent = []
         for key, state in states.items():
             self.set(key, state)
+            sent.append(cast(RoutedTable, self._table).sent)
+        return sent
 
     def remove(self, key: str) -> None:
         """Take the value out; a key that is not there is fine."""
@@ -87,6 +91,13 @@ class RoutedTable(faust.Table[str, str]):
     """A table that puts a key's changelog into the partition its source topic has for the same camera or site."""
 
     route_by_site = False
+    sent: asyncio.Future[Any]
+    """The newest record of the changelog: done when the broker has it."""
+
+    def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
+        """Put a change on its way."""
+        self.sent = cast("asyncio.Future[Any]", super().send_changelog(*args, **kwargs))
+        return self.sent
 
     def partition_for_key(self, key: str) -> int:
         """The changelog partition of ``key`` (``site/...``), whichever stream's event is being worked on."""

@@ -15,13 +15,16 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from agents.draining import drained
 from agents.hop_bench import sample_events
+from agents.keeping import Keeper
 from agents.topics import topics
 from spoton import events
 from spoton.errors import BrokerError
 from spoton.kafka.settings import servers
 from spoton.kafka.sizes import LARGEST_VALUE_BYTES
+from spoton.kafka.tail import read_whole
 from spoton.kafka.topics import ensure, plans
 from spoton.kafka.transport import register
+from tables.packed import packed_table, unpacked
 
 PATIENCE_S = 60
 
@@ -188,6 +191,56 @@ async def test_facts_reach_every_reader_once_and_count_as_done_when_all_have_the
         await until(lambda: len(seen["slow"]) >= len(facts))
     assert sorted(seen["quick"]) == sorted(seen["slow"]) == sorted(wanted)
     assert await committed(kafka, f"{prefix}app", f"{prefix}detections") == len(facts)
+
+
+async def test_what_is_read_is_acknowledged_only_with_the_state_that_it_led_to(kafka, prefix):
+    await ensure(kafka, planned(prefix))
+    app = make_app(kafka, prefix)
+    streams = renamed(topics(app, partitions=2, one_transaction=False), app, prefix)
+    table = packed_table(
+        app, "counts", msgspec.msgpack.encode, msgspec.msgpack.decode, partitions=2, by_site=True, help="How many."
+    )
+    keeper = Keeper(app, table, every_s=1.5)
+    written: list[dict[str, int]] = []
+    seen: list[str] = []
+
+    async def count(stream):
+        async for batch in drained(stream, most=7, keeper=keeper):
+            states = {}
+            for item in batch:
+                site = events.decode(item.value).site
+                states[site] = states.get(site, keeper.get(site, int)) + 1
+                seen.append(site)
+            keeper.keep(states)
+            written.append(dict(table.items()))
+
+    app.agent(streams.detections, name="count")(count)
+    facts = sample_events(100)
+    async with running(app):
+        for first in range(0, 100, 10):
+            await streams.publish(facts[first : first + 10], keep=list)
+        await until(lambda: len(seen) == 100)
+        assert written[0] == {}, "not with every batch"
+        # Nothing more comes: it is written and acknowledged all the same.
+        await until(lambda: sum(table.find(site) or 0 for site in set(seen)) == 100)
+        await asyncio.sleep(0.6)
+        assert await committed(kafka, f"{prefix}app", f"{prefix}detections") == 100
+    records, _ = await read_whole({"bootstrap_servers": servers(kafka)}, f"{prefix}app-counts-changelog")
+    kept = {record.key: msgspec.msgpack.decode(unpacked(record.value)) for record in records}
+    assert sum(kept.values()) == 100
+    assert len(records) <= 8 * len(written) // 2, "seldom"
+
+
+async def test_state_that_was_not_written_is_forgotten_when_partitions_are_given_away(kafka, prefix):
+    app = make_app(kafka, prefix)
+    table = packed_table(
+        app, "counts", msgspec.msgpack.encode, msgspec.msgpack.decode, partitions=2, by_site=True, help="How many."
+    )
+    keeper = Keeper(app, table)
+    keeper.keep({"yard": 5})
+    assert keeper.get("yard", int) == 5
+    await app.on_partitions_revoked.send(set())
+    assert keeper.get("yard", int) == 0
 
 
 async def until(is_so) -> None:

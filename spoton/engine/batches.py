@@ -23,6 +23,9 @@ from faust.types.tuples import TP
 
 from spoton.engine.eager import Started
 
+FEW = 32
+"""Fewer records than this at once are few."""
+
 _RAW = (str, "json", bytes, "raw")
 """Key type and codec, value type and codec of the topics whose values are passed on as they are."""
 
@@ -34,9 +37,12 @@ class BatchConsumer(base.Consumer):
     """Reads as Faust's consumer does, hands over in batches.
 
     Attributes:
+        pace_s: how long it lets more gather after it has handed over a few records, before it asks again.
         delivered_at_s: per partition when records were last handed over, ``time.monotonic``.
         acknowledged_at_s: per partition when a reader was last done with some, ``time.monotonic``.
     """
+
+    pace_s = 0.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -55,9 +61,9 @@ class BatchConsumer(base.Consumer):
             return
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
-                await self._drain_once()
+                count = await self._drain_once()
                 # What is fetched without waiting must not keep everything else from its turn.
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.pace_s if 0 < count < FEW else 0)
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
@@ -68,18 +74,20 @@ class BatchConsumer(base.Consumer):
             self.log.exception("Reading failed: %r", error)
             raise
 
-    async def _drain_once(self) -> None:
+    async def _drain_once(self) -> int:
+        """Hand over what there is; returns how many records that were."""
         self._revive_emptied()
         # As they are before the fetch: records of another generation, or from before a seek, are not what comes next.
         generation, seeks = self.app.consumer_generation_id, self._seeks
         records, active = await self._wait_next_records(1.0)
         if records is None or self.should_stop:
-            return
+            return 0
         for tp, batch in records.items():
             if active is None or tp in active or tp in self._buffered_partitions:
                 current = self.flow_active and self._is_current(generation, seeks)
                 if not current or not await self._deliver(tp, batch, generation, seeks):
                     await self._put_back(tp, batch, generation)
+        return sum(map(len, records.values()))
 
     def _is_current(self, generation: int, seeks: int) -> bool:
         return self.app.consumer_generation_id == generation and self._seeks == seeks

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 
 class Outgoing(NamedTuple):
@@ -13,3 +15,12 @@ class Outgoing(NamedTuple):
     key: bytes
     value: bytes
     timestamp_ms: int
+
+
+async def all_sent(sent: Sequence[asyncio.Future[Any]]) -> None:
+    """Wait until the broker has all of it; raises what went wrong."""
+    # Not gathered: an agent that is stopped while it waits must not take back what is already on its way.
+    for one in sent:
+        if not one.done():
+            await asyncio.wait([one])
+        one.result()

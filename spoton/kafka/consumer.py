@@ -24,7 +24,7 @@ from faust.types.tuples import TP
 from spoton.engine.batches import BatchConsumer
 from spoton.errors import InputError
 from spoton.kafka.partition import partition_of
-from spoton.kafka.sizes import CONSUMER
+from spoton.kafka.sizes import CONSUMER, PACE_S
 
 _LAST_COMMIT_S = 5.0
 """Far below the time that a rebalance gives us."""
@@ -42,6 +42,7 @@ class Consumer(BatchConsumer):
             raise InputError("processing_guarantee is exactly_once", remedy="leave it at at_least_once")
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._listener = _Listener(self)
+        self.pace_s = getattr(self.app, "pace_s", PACE_S)
 
     async def on_start(self) -> None:
         """Connect."""

@@ -23,3 +23,10 @@ CONSUMER: Mapping[str, Any] = {
     # A fetch that waits for idle partitions holds up those that have just been read to their end.
     "fetch_max_wait_ms": 100,
 }
+
+PACE_S = 0.003
+"""How long a reader that was given a few records lets more gather. Frames of many cameras come one by one, and every
+request costs both sides more than what is in it."""
+
+UNHURRIED_S = 0.2
+"""The same for readers whom no live client waits for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from spoton.errors import BrokerError
+from spoton.kafka.sizes import PACE_S
 
 Settings = Mapping[str, Any]
 """How a plain aiokafka client reaches the brokers: its keyword arguments."""
@@ -96,15 +97,22 @@ async def read_between(
 
 
 async def follow(
-    settings: Settings, topics: Sequence[str], *, since_ms: int | None = None, first: Mapping[TopicPartition, int] = {}
+    settings: Settings,
+    topics: Sequence[str],
+    *,
+    since_ms: int | None = None,
+    first: Mapping[TopicPartition, int] = {},
+    wanted: Callable[[str, int], Collection[int]] = lambda topic, count: range(count),
 ) -> AsyncIterator[list[ConsumerRecord]]:
-    """Batches of records of all partitions of the topics, for ever, in order within a partition.
+    """Batches of records of the topics, for ever, in order within a partition.
 
     since_ms: from the first record with this timestamp on; left out, what comes from now on. first: where given
-    partitions begin instead. A broker that goes away is waited for; topics that do not exist yet too.
+    partitions begin instead. wanted: of a topic and its number of partitions, those that are read. A broker that goes
+    away is waited for; topics that do not exist yet too.
     """
     async with reader(settings) as consumer:
-        partitions = [tp for topic in topics for tp in await _when_there(consumer, topic)]
+        there = {topic: await _when_there(consumer, topic) for topic in topics}
+        partitions = [tp for topic, all_ in there.items() for tp in all_ if tp.partition in wanted(topic, len(all_))]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         times = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms)) if since_ms is not None else {}
@@ -115,6 +123,7 @@ async def follow(
             found = await consumer.getmany(timeout_ms=1000, max_records=MOST_RECORDS)
             if found:
                 yield [record for fetched in found.values() for record in fetched]
+                await asyncio.sleep(PACE_S)
 
 
 async def _when_there(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:

@@ -1,4 +1,7 @@
-"""The engine measured: one hop from agent to agent on both brokers, beside aiokafka alone.
+"""The engine measured: a hop from agent to agent, the way from camera to client, and a second worker's worth.
+
+Latency and scaling are defined in ``spoton.trials.latency`` and ``spoton.trials.scaling``. The hop, on both brokers
+beside aiokafka alone:
 
 What is sent: ``PeopleDetected`` events of 10 tracked people without embeddings, from 8 sites with 4 cameras each, in 4
 partitions keyed by camera, about 790 bytes of JSON. They are sent in turns of 256: a turn is acknowledged
@@ -31,25 +34,52 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from spoton.errors import SpotOnError
+from spoton.errors import InputError, SpotOnError
 from spoton.kafka.local_broker import LocalBroker
 from spoton.kafka.settings import servers
 
+PARTS = ("hop", "latency", "scaling")
 EVENTS = 40_000
 ROUNDS = 5
 _PATIENCE_S = 300.0
 
 
 def run(
-    shared: Path,
+    only: str | None = None,
     *,
     events: int = EVENTS,
     rounds: int = ROUNDS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
+    """What each part gives, in one object; ``only``: one of ``PARTS``.
+
+    events, rounds: of the hop. progress: called with runs of the hop done and in all.
+
+    Raises InputError for a part that does not exist, BrokerError without Java or Kafka's jars.
+    """
+    if only is not None and only not in PARTS:
+        raise InputError(f"part {only!r} does not exist", remedy=f"choose from {', '.join(PARTS)}")
+    result: dict[str, Any] = {}
+    for part in PARTS if only is None else (only,):
+        if part == "hop":
+            result |= measure_hop(events=events, rounds=rounds, progress=progress)
+        elif part == "latency":
+            from spoton.trials import latency
+
+            result |= latency.run()
+        else:
+            from spoton.trials import scaling
+
+            result |= scaling.run()
+    return result
+
+
+def measure_hop(
+    *, events: int = EVENTS, rounds: int = ROUNDS, progress: Callable[[int, int], None] = lambda done, total: None
+) -> dict[str, Any]:
     """``hop_ratio_kafka`` and ``hop_ratio_log``, medians over rounds, and what they come from.
 
-    shared: not used, the events are made. events: per run. progress: called with runs done and runs in all.
+    events: per run. progress: called with runs done and runs in all.
 
     Per kind ``events_per_s`` and ``cpu_us_per_event`` (medians; processor time of the measured process, without the
     broker) and ``rounds`` with every single figure. ``hop_cpu_ratio_...``: bare processor time over the hop's.
@@ -81,7 +111,20 @@ def run(
 
 
 def render(result: dict[str, Any], console: Console) -> None:
-    """The figures as a table."""
+    """The figures as tables."""
+    if "bare" in result:
+        _render_hop(result, console)
+    if "latency" in result:
+        from spoton.trials import latency
+
+        latency.render(result, console)
+    if "scaling" in result:
+        from spoton.trials import scaling
+
+        scaling.render(result, console)
+
+
+def _render_hop(result: dict[str, Any], console: Console) -> None:
     table = Table("", "events/s", "of bare", "CPU µs/event", title=f"{result['events']} events, one hop")
     for kind in ("bare", "kafka", "log"):
         ratio = result.get(f"hop_ratio_{kind}")
