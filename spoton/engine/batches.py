@@ -49,7 +49,10 @@ class BatchConsumer(base.Consumer):
         self.delivered_at_s: dict[TP, float] = {}
         self.acknowledged_at_s: dict[TP, float] = {}
         self._drops: dict[TP, partial[None]] = {}
+        # A seek waits for the fetch in hand, and no fetch begins during a seek.
+        self._fetching = asyncio.Lock()
         self._seeks = 0
+        self._seeks_at_fetch = 0
         # Only those who wait for all streams to be empty want to know each message. (Faust's settings are slow to ask.)
         self._tracks_each = bool(self.app.conf.stream_wait_empty)
 
@@ -78,8 +81,9 @@ class BatchConsumer(base.Consumer):
         """Hand over what there is; returns how many records that were."""
         self._revive_emptied()
         # As they are before the fetch: records of another generation, or from before a seek, are not what comes next.
-        generation, seeks = self.app.consumer_generation_id, self._seeks
+        generation, self._seeks_at_fetch = self.app.consumer_generation_id, self._seeks
         records, active = await self._wait_next_records(1.0)
+        seeks = self._seeks_at_fetch
         if records is None or self.should_stop:
             return 0
         for tp, batch in records.items():
@@ -101,14 +105,15 @@ class BatchConsumer(base.Consumer):
             await self._seek(tp, records[0].offset)
 
     async def perform_seek(self) -> None:
-        """Go back to what is committed.
+        """Stop the flow and go back to what is committed; the caller lets it flow again.
 
-        What was fetched before and is still on its way is dropped: handed over after the seek it would count all that
-        lies before it as read, and what is read again would be dropped in its place.
+        Faust lets its partitions flow before it seeks at the end of a recovery. What was handed over in between is
+        emptied from the queues when the flow is resumed, and where it ended would count as read.
         """
-        self._seeks += 1
-        await super().perform_seek()
-        self._seeks += 1
+        self.stop_flow()
+        async with self._fetching:
+            self._seeks += 1
+            await super().perform_seek()
 
     async def _deliver(self, tp: TP, records: Sequence[Any], generation: int, seeks: int) -> bool:
         """Hand one partition's records to all who read it; False where the flow stopped before anyone got one."""

@@ -26,6 +26,7 @@ from spoton.errors import InputError
 from spoton.kafka.partition import partition_of
 from spoton.kafka.sizes import CONSUMER, PACE_S
 
+_TURN_S = 0.1
 _LAST_COMMIT_S = 5.0
 """Far below the time that a rebalance gives us."""
 
@@ -118,17 +119,25 @@ class Consumer(BatchConsumer):
         active_partitions: set[TP] | None,
         timeout: float,  # noqa: ASYNC109
     ) -> Mapping[TP, list[Any]]:
-        if not self.flow_active:
-            return {}
+        found: Mapping[Any, list[Any]] = {}
+        until_s = asyncio.get_running_loop().time() + timeout
+        # In short turns, so that a seek need not wait for long.
+        while not found and self.flow_active and asyncio.get_running_loop().time() < until_s:
+            async with self._fetching:
+                self._seeks_at_fetch = self._seeks
+                found = await self._fetch(active_partitions, min(timeout, _TURN_S))
+        return {TP(tp.topic, tp.partition): records for tp, records in found.items()}
+
+    async def _fetch(self, partitions: set[TP] | None, wait_s: float) -> Mapping[Any, list[Any]]:
         consumer = self.kafka
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError
         with fetcher._subscriptions.fetch_context():
-            found = await fetcher.fetched_records(
-                active_partitions, timeout=timeout, max_records=consumer._max_poll_records
+            return cast(
+                Mapping[Any, list[Any]],
+                await fetcher.fetched_records(partitions, timeout=wait_s, max_records=consumer._max_poll_records),
             )
-        return {TP(tp.topic, tp.partition): records for tp, records in found.items()}
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         return ConsumerMessage(
