@@ -21,7 +21,7 @@ from spoton.events import (
     TrackAssigned,
     TrackRef,
 )
-from spoton.fusion import MAHALANOBIS_GATE, STICKY_GATE, Match
+from spoton.matching import MAHALANOBIS_GATE, STICKY_GATE, misfit
 from spoton.presence import CONFIRMED, DISBELIEVED
 from spoton.sightings import Sightings, SiteView
 
@@ -150,13 +150,14 @@ def _returned(lives: Lives, uid: int, view: SiteView) -> Lives | None:
     gap_s = (int(crowd.born_us[row]) - crowd.seen_us) / 1e6
     lost = (crowd.number > 0) & (crowd.seen_us < crowd.born_us[row])
     apart = np.hypot(*(crowd.mean[:, :2] - crowd.mean[row, :2]).T)
-    reach = np.minimum(thresholds.gate_m + _RETURN_M_S * gap_s, _FARTHEST_RETURN_M)
+    far = np.minimum(thresholds.gate_m + _RETURN_M_S * gap_s, _FARTHEST_RETURN_M)
     best: tuple[float, int, float | None] | None = None
-    for k in np.flatnonzero(lost & (apart <= reach)).tolist():
+    for k in np.flatnonzero(lost & (apart <= far)).tolist():
         looks = looks_apart(lives.gallery, int(crowd.uid[k]), uid)
-        if looks is not None and looks > thresholds.appearance_gate:
+        reach = min(far[k], thresholds.gate_m) if looks is None else far[k]
+        if apart[k] > reach or (looks is not None and looks > thresholds.appearance_gate):
             continue
-        cost = float(apart[k] / reach[k]) + (0.0 if looks is None else looks / thresholds.appearance_gate)
+        cost = float(apart[k] / reach) + (0.0 if looks is None else looks / thresholds.appearance_gate)
         if best is None or cost < best[0]:
             best = (cost, k, looks)
     if best is None:
@@ -207,18 +208,17 @@ def told(lives: Lives, sightings: Sightings, owner_uid: Ints, view: SiteView) ->
 
 
 def _evidence(lives: Lives, row: int, sightings: Sightings, m: int, view: SiteView) -> Evidence:
-    one = kept(lives.crowd, np.arange(len(lives.crowd)) == row)
-    match = Match(one, sightings)
+    d2, distance_m = misfit(lives.crowd, sightings, np.array([row]), np.array([m]))
     uid = int(lives.crowd.uid[row])
     own = lives.gallery.look[lives.gallery.owner == uid].astype(np.float64)
     looks = None
     if len(own) and lives.gallery.model == sightings.looks_by and sightings.look[m].any():
         looks = float((1.0 - own @ sightings.look[m]).min())
     return Evidence(
-        distance_m=_rounded(match.distance_m[0, m]),
+        distance_m=_rounded(distance_m[0]),
         gate_m=view.site.thresholds.gate_m,
-        mahalanobis=_rounded(match.d2[0, m]),
-        mahalanobis_gate=MAHALANOBIS_GATE if match.d2[0, m] <= MAHALANOBIS_GATE else STICKY_GATE,
+        mahalanobis=_rounded(d2[0]),
+        mahalanobis_gate=MAHALANOBIS_GATE if d2[0] <= MAHALANOBIS_GATE else STICKY_GATE,
         appearance=_rounded(looks),
         appearance_gate=None if looks is None else view.site.thresholds.appearance_gate,
         by="place",

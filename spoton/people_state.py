@@ -12,6 +12,7 @@ from spoton import crowd as crowds
 from spoton.bindings import Binding, Gallery, TrackKey, no_looks, relooked
 from spoton.crowd import Crowd
 from spoton.errors import InputError
+from spoton.offsets import Offsets, none_known, of_cameras
 from spoton.ticks import NEVER_US, Alignment
 
 
@@ -31,6 +32,7 @@ class PeopleState(msgspec.Struct, frozen=True):
     bindings: dict[TrackKey, Binding] = {}
     gallery: Gallery = msgspec.field(default_factory=no_looks)
     close: dict[tuple[int, int], int] = {}
+    offsets: Offsets = msgspec.field(default_factory=lambda: none_known(0))
     next_uid: int = 1
     last_number: int = 0
     ticks: int = 0
@@ -46,6 +48,7 @@ def with_cameras(state: PeopleState, cameras: tuple[str, ...]) -> PeopleState:
         state,
         cameras=cameras,
         crowd=crowds.reseen(state.crowd, state.cameras, cameras),
+        offsets=of_cameras(state.offsets, state.cameras, cameras),
         gallery=relooked(state.gallery, state.cameras, cameras),
     )
     return changed

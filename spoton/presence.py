@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from spoton.crowd import Crowd, with_values
 from spoton.geometry import ioa
-from spoton.sightings import Sightings, SiteView, expected_boxes
+from spoton.sightings import Sightings, SiteView
+from spoton.stance import expected_boxes
 from spoton.ticks import Tick
 
 Floats = NDArray[np.float64]
@@ -20,16 +21,17 @@ DOUBTED = 0.0
 DISBELIEVED = -1.5
 """Belief below which someone who was never confirmed is dropped."""
 
-_TRACKED = 1.0
-_UNTRACKED = 0.6
-_MISSED = 0.7
-_CROWDED = 0.6
+_TRACKED = 3.5
+_UNTRACKED = 2.1
+_MISSED = 3.5
+_CROWDED = 2.1
 _SAME_PLACE = 0.7
+_FRESH_S = 0.3
 _COVERED = 0.4
-_LEAST, _MOST = -4.0, 5.0
+_LEAST, _MOST = -4.0, 5
 
 
-def believed(crowd: Crowd, sightings: Sightings, owner: Ints, tick: Tick, view: SiteView) -> Crowd:
+def believed(crowd: Crowd, sightings: Sightings, owner: Ints, tick: Tick, view: SiteView, dt_s: float) -> Crowd:
     """The crowd with its beliefs after a tick.
 
     Each camera that shows a person speaks for them. One whose picture they should stand in, with no box at all where
@@ -43,15 +45,16 @@ def believed(crowd: Crowd, sightings: Sightings, owner: Ints, tick: Tick, view: 
     rival = _rivals(crowd, view.site.thresholds.gate_m)
     crowded = rival >= 0
     gain = np.where(crowded[:, None] & (shown[rival] == 0), 0.0, shown).sum(axis=1)
-    belief = crowd.belief + gain - np.where(crowded & (gain == 0), _CROWDED, 0.0)
+    news = 1.0 - np.exp(-dt_s / _FRESH_S)
+    change = gain - np.where(crowded & (gain == 0), _CROWDED, 0.0)
     for frame in tick.frames:
         here = shown[:, view.cameras.index(frame.camera)] > 0
         boxes, shows = expected_boxes(crowd.mean[:, :2], view.camera(frame.camera, frame.size_px))
         if len(frame.boxes_px):
             covered = ioa(boxes, np.array(frame.boxes_px, dtype=np.float64)).max(axis=1) > _COVERED
             shows &= ~covered
-        belief -= np.where(shows & ~here, _MISSED, 0.0)
-    return with_values(crowd, belief=np.clip(belief, _LEAST, _MOST))
+        change -= np.where(shows & ~here, _MISSED, 0.0)
+    return with_values(crowd, belief=np.clip(crowd.belief + news * change, _LEAST, _MOST))
 
 
 def _rivals(crowd: Crowd, gate_m: float) -> Ints:
