@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Model weights: which there are, and how to get them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+site_app = typer.Typer(help="Site files: make one from what is there.", no_args_is_help=True)
+app.add_typer(site_app, name="site")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Weights = Annotated[
@@ -190,19 +192,32 @@ def check(
 
 @app.command(epilog="Example: spoton bench detection --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="detection")],
+    name: Annotated[str, typer.Argument(help="detection or fusion")],
     as_json: Json = False,
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
     ] = Path("../shared"),
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
-    from spoton.offline import detection_bench
+    from spoton.offline import detection_bench, fusion_bench
 
-    benches = {"detection": detection_bench}
+    benches: dict[str, Any] = {"detection": detection_bench, "fusion": fusion_bench}
     if name not in benches:
         raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {', '.join(benches)}")
     _show(benches[name].run(shared), benches[name].render, as_json)
+
+
+@site_app.command("import", epilog="Example: spoton site import recordings/plaza --fps 10 --out plaza.toml")
+def site_import(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds cameras.json.")],
+    fps: Annotated[float, typer.Option(help="Frames per second of its recordings.")],
+    out: Annotated[Path, typer.Option(help="The site file to write.")],
+) -> None:
+    """Write a site file from the cameras.json of a data set: cameras and frame rate, all else as it is by default."""
+    from spoton.offline import site_import as offline_import
+
+    site = offline_import.write(folder, fps, out)
+    typer.echo(f"{out}: {len(site.cameras)} cameras")
 
 
 @models_app.command("list")
