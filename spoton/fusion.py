@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoton import motion
+from spoton.association import near_pairs
 from spoton.crowd import PLACE, Crowd, with_values
 from spoton.sightings import Sightings
 
@@ -105,31 +106,51 @@ def _gathered(count: int, who: Ints, informed: Floats, places: Floats) -> tuple[
 def gathered_groups(sightings: Sightings, rows: Ints, gate_m: float) -> list[Ints]:
     """Sightings that may show one new person each: nearest pairs first, one sighting per camera and person.
 
-    Agglomerative with information-weighted centres. Groups come in the order of their first sighting.
+    Agglomerative with information-weighted centres, apart for each part of the floor that nothing joins to another.
+    Groups come in the order of their first sighting.
     """
-    if not len(rows):
-        return []
+    groups = [group for part in _parts(sightings, rows, gate_m) for group in _gathered_part(sightings, part, gate_m)]
+    return sorted(groups, key=lambda group: int(group[0]))
+
+
+def _parts(sightings: Sightings, rows: Ints, gate_m: float) -> list[Ints]:
+    """The sightings ``rows`` in parts between which no two are near enough to be one person."""
+    place, reach = sightings.place_m[rows, :2], 0.5 * (gate_m + open_m(sightings.cov_m2[rows]))
+    one, other = near_pairs(place, place, reach, reach)
+    part = np.arange(len(rows))
+    while True:
+        before = part
+        part = part.copy()
+        np.minimum.at(part, one, before[other])
+        part = part[part]
+        if np.array_equal(part, before):
+            break
+    order = np.argsort(part, kind="stable")
+    return np.split(rows[order], np.flatnonzero(np.diff(part[order])) + 1) if len(rows) else []
+
+
+def _gathered_part(sightings: Sightings, rows: Ints, gate_m: float) -> list[Ints]:
+    if len(rows) == 1:
+        return [rows]
     informed, _ = inverse3(sightings.cov_m2[rows])
     pull = pulled(informed, sightings.place_m[rows])
     seen = np.zeros((len(rows), int(sightings.camera.max()) + 1), dtype=np.bool_)
     seen[np.arange(len(rows)), sightings.camera[rows]] = True
     members = [[int(row)] for row in rows]
+    alive = np.ones(len(rows), dtype=np.bool_)
     cost = _pair_costs(informed, pull, seen, gate_m)
     while True:
-        first = int(np.argmin(cost))
-        a, b = divmod(first, len(rows))
+        a, b = divmod(int(np.argmin(cost)), len(rows))
         if not np.isfinite(cost[a, b]):
             break
         informed[a], pull[a], seen[a] = informed[a] + informed[b], pull[a] + pull[b], seen[a] | seen[b]
         members[a] += members[b]
-        members[b] = []
+        alive[b] = False
         cost[b, :] = cost[:, b] = np.inf
-        alive = np.array([bool(each) for each in members])
-        fresh = _costs_from(a, informed, pull, seen, gate_m)
-        fresh[~alive] = np.inf
+        fresh = np.where(alive, _costs_from(a, informed, pull, seen, gate_m), np.inf)
         cost[a, a + 1 :] = fresh[a + 1 :]
         cost[:a, a] = fresh[:a]
-    return [np.array(sorted(each), dtype=np.int64) for each in members if each]
+    return [np.array(sorted(each), dtype=np.int64) for each, stays in zip(members, alive, strict=True) if stays]
 
 
 def _costs_from(a: int, informed: Floats, pull: Floats, seen: Bools, gate_m: float) -> Floats:
@@ -146,8 +167,12 @@ def _costs_from(a: int, informed: Floats, pull: Floats, seen: Bools, gate_m: flo
 
 
 def _pair_costs(informed: Floats, pull: Floats, seen: Bools, gate_m: float) -> Floats:
-    cost = np.stack([_costs_from(a, informed, pull, seen, gate_m) for a in range(len(informed))])
-    return np.where(np.triu(np.ones(cost.shape, dtype=np.bool_), 1), cost, np.inf)
+    """What it costs to join each pair (K, K), above the diagonal; infinite where they cannot be one."""
+    count = len(informed)
+    cost = np.full((count, count), np.inf)
+    for a in range(count - 1):
+        cost[a, a + 1 :] = _costs_from(a, informed, pull, seen, gate_m)[a + 1 :]
+    return cost
 
 
 def centre_of(sightings: Sightings, group: Ints) -> tuple[Floats, Floats]:

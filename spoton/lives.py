@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spoton.association import near_pairs
 from spoton.bindings import Binding, Gallery, TrackKey, handed_to, looks_apart, looks_of
 from spoton.crowd import Crowd, kept, with_values
 from spoton.events import (
@@ -70,10 +71,13 @@ def paired(lives: Lives, gate_m: float) -> Lives:
     """Keep account of who stands where someone else does without one camera showing both of them at once."""
     crowd = lives.crowd
     here = lives.at_us - crowd.seen_us <= RECENT_US
-    apart = np.hypot(*(crowd.mean[:, None, :2] - crowd.mean[None, :, :2]).transpose(2, 0, 1))
-    now = (crowd.shown_us == lives.at_us).astype(np.int64)
-    near = np.triu((apart < _SAME_PLACE * gate_m) & (now @ now.T == 0) & here[:, None] & here[None], 1)
-    rows, columns = np.nonzero(near)
+    reach = np.full(len(crowd), 0.5 * _SAME_PLACE * gate_m)
+    rows, columns = near_pairs(crowd.mean[:, :2], crowd.mean[:, :2], reach, reach)
+    keep = (rows < columns) & here[rows] & here[columns]
+    rows, columns = rows[keep], columns[keep]
+    now = crowd.shown_us == lives.at_us
+    keep = ~(now[rows] & now[columns]).any(axis=1)
+    rows, columns = rows[keep], columns[keep]
     uid = crowd.uid.tolist()
     pairs = [(uid[a], uid[b]) for a, b in zip(rows.tolist(), columns.tolist(), strict=True)]
     return replace(lives, close={pair: lives.close.get(pair, lives.at_us) for pair in pairs})

@@ -22,8 +22,8 @@ FLOOR_M2 = 12.0
 FPS = 10.0
 _SIZE_PX = (1280, 720)
 _FOCAL_PX = 900.0
-_HIGH_M = 4.0
-_FARTHEST_M = 22.0
+_HIGH_M = 6.0
+_STEEP = 0.75
 _MISSED, _JITTER = 0.1, 0.03
 
 
@@ -64,8 +64,8 @@ def _site(cameras: int, persons: int) -> tuple[Site, float]:
 
 def _camera(number: int, x_m: float, y_m: float, side_m: float) -> CameraSite:
     turn = 2.4 * number
-    aim = np.array([np.cos(turn), np.sin(turn), -0.45])
-    eye = np.array([x_m - 6.0 * aim[0], y_m - 6.0 * aim[1], _HIGH_M])
+    aim = np.array([np.cos(turn), np.sin(turn), -_STEEP])
+    eye = np.array([x_m - 9.0 * aim[0], y_m - 9.0 * aim[1], _HIGH_M])
     forward = aim / np.linalg.norm(aim)
     right = np.cross(forward, (0.0, 0.0, 1.0))
     right /= np.linalg.norm(right)
@@ -93,9 +93,7 @@ def _frames(
         frames = []
         for name, view in views.items():
             boxes, shows = expected_boxes(place, view)
-            eye = np.array(view.floor.position_m or (0.0, 0.0, 0.0))[:2]
-            shows &= (np.linalg.norm(place - eye, axis=1) < _FARTHEST_M) & (chance.random(persons) >= _MISSED)
-            rows = np.flatnonzero(shows)
+            rows = np.flatnonzero(shows & (chance.random(persons) >= _MISSED))
             seen = boxes[rows] + _JITTER * boxes[rows, 3:] * chance.normal(size=(len(rows), 4))
             at, seq = round(n * 1e6 / FPS), n + 1
             frames.append(
