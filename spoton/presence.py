@@ -30,7 +30,8 @@ _CROWDED = 2.1
 _SAME_PLACE = 0.7
 _FRESH_S = 0.3
 """What a camera shows is much the same for this long: a look counts by how much of it is news."""
-_COVERED = 0.4
+_COVERED = 0.5
+_BEHIND = 0.9
 _LEAST, _MOST = -4.0, 5.0
 
 
@@ -55,8 +56,10 @@ def believed(crowd: Crowd, sightings: Sightings, owner: Ints, tick: Tick, view: 
         boxes, shows = expected_boxes(crowd.mean[:, :2], view.camera(frame.camera, frame.size_px))
         missed = np.flatnonzero(shows & ~here)
         if len(missed) and len(frame.boxes_px):
-            covered = ioa(boxes[missed], np.array(frame.boxes_px, dtype=np.float64)).max(axis=1) > _COVERED
-            missed = missed[~covered]
+            seen = np.array(frame.boxes_px, dtype=np.float64)
+            low = boxes[missed, 1] + _BEHIND * boxes[missed, 3]
+            hides = (ioa(boxes[missed], seen) > _COVERED) & (seen[:, 1] + seen[:, 3] >= low[:, None])
+            missed = missed[~hides.any(axis=1)]
         change[missed] -= _MISSED
     return with_values(crowd, belief=np.clip(crowd.belief + news * change, _LEAST, _MOST))
 

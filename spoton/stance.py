@@ -24,7 +24,7 @@ HEAD_M = 1.7
 HEIGHT_SIGMA_M = 0.12
 """Spread of people's heights."""
 
-_FOOT_NOISE = 0.04
+_FOOT_NOISE = 0.05
 _HEAD_NOISE = 0.04
 _SIDE_NOISE = 0.03
 _PIXEL = 1.0
