@@ -29,6 +29,7 @@ _STILL_M2_S2 = 1.0
 _WIDEST_M2 = 9.0
 _HEIGHT_DRIFT = 0.02
 """Random walk of a person's height, for posture and heels, m/s^0.5."""
+STATE = ("x_m", "y_m", "vx_m_s", "vy_m_s", "height_m")
 PLACE = [0, 1, 4]
 """Where x, y and height are in a state."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from spoton import crowd as crowds
 from spoton.bindings import Binding, Gallery, TrackKey, no_looks, relooked
-from spoton.crowd import Crowd
+from spoton.crowd import STATE, Crowd
 from spoton.errors import InputError
 from spoton.offsets import Offsets, none_known, of_cameras
 from spoton.ticks import NEVER_US, Alignment
@@ -74,7 +74,10 @@ pack: Callable[[PeopleState], bytes] = _encoder.encode
 def unpack(data: bytes) -> PeopleState:
     """The exact reverse of ``pack``; InputError when the bytes are no state."""
     try:
-        return _decoder.decode(data)
+        state = _decoder.decode(data)
+        if state.crowd.mean.shape[1:] != (len(STATE),) or len(state.offsets.pull) != len(state.cameras):
+            raise ValueError(f"people of {state.crowd.mean.shape[1:]} numbers, {len(state.offsets.pull)} cameras known")
+        return state
     except (msgspec.DecodeError, TypeError, ValueError) as error:
         raise InputError(
             f"state of a site's people, {len(data)} bytes, cannot be read ({error})",
