@@ -3,8 +3,9 @@
 A box tells three things about an upright person: the middle of its lower edge is a place on the floor, and its upper
 edge over that place is a height. The errors of all three belong together: a foot taken too low puts its person too near
 and makes them too small. So once a person's height is known, every later box is held against it, and a place that fits
-the height wins over one that does not. Where the feet are hidden the place follows from the head alone, at a height
-that stays open.
+the height wins over one that does not. Where the feet are hidden, by the picture's edge or someone in front, the place
+follows from the head alone, at a height that stays open. A box that is too short for no such reason may show somebody
+behind a thing, or somebody who crouches: it speaks for all places between.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from spoton.geometry import HORIZON_MARGIN_PX, FloorView
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 HEAD_M = 1.7
 """Usual height of a standing person."""
@@ -35,7 +37,7 @@ _EDGE_PX = 2.0
 _HIDDEN_BELOW = 0.72
 _WIDEST = 0.65
 _SLIMNESS = 0.35
-_FEET = 0.15
+_LOWER = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,15 +78,37 @@ def stand(boxes_px: Floats, camera: CameraView) -> tuple[Floats, Floats, Bools]:
     place, slope, valid = _by_foot(middle, foot, top, camera)
     cov = _spread(slope, sigma)
     if camera.upright and len(boxes_px):
-        short = (place[:, 2] < _HIDDEN_BELOW * HEAD_M) | ~valid
-        hidden = np.flatnonzero((short | (foot > camera.size_px[1] - _EDGE_PX)) & (top > _EDGE_PX))
-        at, slope, seen = _by_head(middle[hidden], top[hidden], camera)
-        opened = np.stack([sigma[0, hidden], sigma[2, hidden], np.full(len(hidden), _OPEN_HEIGHT_M)])
-        rows = hidden[seen]
-        place[rows], cov[rows], valid[rows] = at[seen], _spread(slope, opened)[seen], True
+        short = (place[:, 2] < _HIDDEN_BELOW * HEAD_M) & (width < height)
+        cut = foot > camera.size_px[1] - _EDGE_PX
+        rows = np.flatnonzero((short | cut | ~valid) & (top > _EDGE_PX))
+        at, slope, seen = _by_head(middle[rows], top[rows], camera)
+        opened = np.stack([sigma[0, rows], sigma[2, rows], np.full(len(rows), _OPEN_HEIGHT_M)])
+        at, spread = at[seen], _spread(slope, opened)[seen]
+        rows = rows[seen]
+        either = np.flatnonzero(valid[rows] & ~cut[rows] & ~_feet_covered(boxes_px, rows))
+        low, low_cov = place[rows[either]], cov[rows[either]]
+        low[:, 2], low_cov[:, :, 2], low_cov[:, 2, :] = HEAD_M, 0.0, 0.0
+        low_cov[:, 2, 2] = _OPEN_HEIGHT_M**2
+        at[either], spread[either] = _mixed(at[either], spread[either], low, low_cov)
+        place[rows], cov[rows], valid[rows] = at, spread, True
         cov[:, 2, 2] += _POSTURE_M**2
     cov[:, [0, 1], [0, 1]] += _CALIBRATION_M**2
     return place, cov, valid & np.isfinite(place).all(axis=1) & np.isfinite(cov).all(axis=(1, 2))
+
+
+def _feet_covered(boxes_px: Floats, rows: Ints) -> Bools:
+    """Which of the boxes ``rows`` end, in their middle half, inside a box that reaches lower: someone stands before."""
+    left, top, width, height = boxes_px.T
+    near, far, low = left[rows] + 0.25 * width[rows], left[rows] + 0.75 * width[rows], top[rows] + height[rows]
+    beside = (left < far[:, None]) & (left + width > near[:, None]) & (top < low[:, None])
+    covered: Bools = (beside & (top + height > (low + _LOWER * height[rows])[:, None])).any(axis=1)
+    return covered
+
+
+def _mixed(one: Floats, one_cov: Floats, other: Floats, other_cov: Floats) -> tuple[Floats, Floats]:
+    """Mean and covariance of places that are as likely the one as the other: hidden feet, or someone who crouches."""
+    apart = one - other
+    return 0.5 * (one + other), 0.5 * (one_cov + other_cov) + 0.25 * apart[:, :, None] * apart[:, None, :]
 
 
 def _spread(slope: Floats, sigma: Floats) -> Floats:

@@ -64,19 +64,35 @@ def test_the_covariance_is_that_of_places_from_boxes_with_errors() -> None:
         np.testing.assert_allclose(drawn, cov[k], rtol=0.35, atol=0.004)
 
 
-def test_hidden_feet_leave_the_place_to_the_head() -> None:
+def test_feet_hidden_by_someone_in_front_leave_the_place_to_the_head() -> None:
     camera = looking_down()
     there = people_before(camera, 20)
     boxes, _ = expected_boxes(there, camera)
     cut = boxes * np.array([1.0, 1.0, 1.0, 0.5])
-    place, cov, valid = stand(cut, camera)
-    _, whole, _ = stand(boxes, camera)
-    assert valid.all()
-    # at the picture's side a head is not straight above its feet in the picture, but the box has one middle
-    assert np.hypot(*(place[:, :2] - there).T).max() < 0.3
-    assert (np.trace(cov, axis1=1, axis2=2) > np.trace(whole, axis1=1, axis2=2)).all()
-    # taller than thought is farther away along the line of sight: place and height belong together
-    assert (np.abs(cov[:, :2, 2]).max(axis=1) > 0.01).all()
+    for k, box in enumerate(cut):
+        in_front = box + np.array([0.0, 0.3 * box[3], 0.0, 1.2 * box[3]])
+        place, cov, valid = stand(np.stack([box, in_front]), camera)
+        _, whole, _ = stand(boxes[k : k + 1], camera)
+        assert valid[0]
+        # at the picture's side a head is not straight above its feet in the picture, but the box has one middle
+        assert np.hypot(*(place[0, :2] - there[k])) < 0.3
+        assert np.trace(cov[0]) > np.trace(whole[0])
+        # taller than thought is nearer along the line of sight: place and height belong together
+        assert np.abs(cov[0, :2, 2]).max() > 0.01
+
+
+def test_a_box_too_short_for_no_reason_speaks_for_a_crouching_and_for_a_hidden_person() -> None:
+    camera = looking_down()
+    there = people_before(camera, 20)
+    crouching, _ = expected_boxes(there, camera, 0.9)
+    standing, _ = expected_boxes(there, camera)
+    for boxes in (crouching, standing * np.array([1.0, 1.0, 1.0, 0.6])):
+        for box, (x_m, y_m) in zip(boxes, there, strict=True):
+            place, cov, valid = stand(box[None], camera)
+            off = place[0, :2] - [x_m, y_m]
+            assert valid.all()
+            assert off @ np.linalg.inv(cov[0, :2, :2]) @ off < 6.0
+            assert (place[0, 2], cov[0, 2, 2]) == pytest.approx((HEAD_M, 0.3**2), abs=0.01)
 
 
 def test_a_camera_of_unknown_pose_tells_places_and_leaves_heights_open() -> None:
