@@ -31,7 +31,7 @@ from spoton.events import (
     TrackRef,
     event_id,
 )
-from spoton.fusion import centre_of, fuse, gathered_groups
+from spoton.fusion import centre_of, fuse, gathered_groups, open_m
 from spoton.lives import LISTED_US, RECENT_US, Finding, Lives
 from spoton.matching import assign_known, candidates
 from spoton.offsets import corrected, learned, none_known
@@ -142,9 +142,7 @@ def _tick(
 
 
 def _lives(state: PeopleState, at_us: int) -> Lives:
-    return Lives(
-        at_us, state.first_us, state.last_number, state.crowd, state.bindings, state.gallery, state.close
-    )  # fmt: skip
+    return Lives(at_us, state.first_us, state.last_number, state.crowd, state.bindings, state.gallery, state.close)
 
 
 def _abandoned(
@@ -177,8 +175,7 @@ def _recognised(
     looks = alike(state.gallery, crowd, sightings, *found[:2], thresholds.appearance_gate)
     owner = assign_known(crowd, sightings, found, looks, news_s)
     crowd = fuse(crowd, sightings, owner)
-    sharp = np.maximum(sightings.cov_m2[:, 0, 0], sightings.cov_m2[:, 1, 1]) < _VAGUE_M**2
-    free = np.flatnonzero((owner < 0) & sharp)
+    free = np.flatnonzero((owner < 0) & (open_m(sightings.cov_m2) < _VAGUE_M))
     groups = gathered_groups(sightings, free, thresholds.gate_m)
     groups = [group for group in groups if len(group) > 1 or sightings.track[group[0]] > 0]
     if not groups:
