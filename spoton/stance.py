@@ -78,22 +78,32 @@ def stand(boxes_px: Floats, camera: CameraView) -> tuple[Floats, Floats, Bools]:
     place, slope, valid = _by_foot(middle, foot, top, camera)
     cov = _spread(slope, sigma)
     if camera.upright and len(boxes_px):
-        short = (place[:, 2] < _HIDDEN_BELOW * HEAD_M) & (width < height)
-        cut = foot > camera.size_px[1] - _EDGE_PX
-        rows = np.flatnonzero((short | cut | ~valid) & (top > _EDGE_PX))
-        at, slope, seen = _by_head(middle[rows], top[rows], camera)
-        opened = np.stack([sigma[0, rows], sigma[2, rows], np.full(len(rows), _OPEN_HEIGHT_M)])
-        at, spread = at[seen], _spread(slope, opened)[seen]
-        rows = rows[seen]
-        either = np.flatnonzero(valid[rows] & ~cut[rows] & ~_feet_covered(boxes_px, rows))
-        low, low_cov = place[rows[either]], cov[rows[either]]
-        low[:, 2], low_cov[:, :, 2], low_cov[:, 2, :] = HEAD_M, 0.0, 0.0
-        low_cov[:, 2, 2] = _OPEN_HEIGHT_M**2
-        at[either], spread[either] = _mixed(at[either], spread[either], low, low_cov)
-        place[rows], cov[rows], valid[rows] = at, spread, True
+        _without_feet(boxes_px, sigma, place, cov, valid, camera)
         cov[:, 2, 2] += _POSTURE_M**2
     cov[:, [0, 1], [0, 1]] += _CALIBRATION_M**2
     return place, cov, valid & np.isfinite(place).all(axis=1) & np.isfinite(cov).all(axis=(1, 2))
+
+
+def _without_feet(
+    boxes_px: Floats, sigma: Floats, place: Floats, cov: Floats, valid: Bools, camera: CameraView
+) -> None:
+    """Put boxes whose feet do not show, or may not, in place by their heads; ``place``, ``cov``, ``valid`` change."""
+    left, top, width, height = boxes_px.T
+    short = (place[:, 2] < _HIDDEN_BELOW * HEAD_M) & (width < height)
+    cut = top + height > camera.size_px[1] - _EDGE_PX
+    rows = np.flatnonzero((short | cut | ~valid) & (top > _EDGE_PX))
+    if not len(rows):
+        return
+    at, slope, seen = _by_head((left + width / 2.0)[rows], top[rows], camera)
+    opened = np.stack([sigma[0, rows], sigma[2, rows], np.full(len(rows), _OPEN_HEIGHT_M)])
+    at, spread = at[seen], _spread(slope, opened)[seen]
+    rows = rows[seen]
+    either = np.flatnonzero(valid[rows] & ~cut[rows] & ~_feet_covered(boxes_px, rows))
+    low, low_cov = place[rows[either]], cov[rows[either]]
+    low[:, 2], low_cov[:, :, 2], low_cov[:, 2, :] = HEAD_M, 0.0, 0.0
+    low_cov[:, 2, 2] = _OPEN_HEIGHT_M**2
+    at[either], spread[either] = _mixed(at[either], spread[either], low, low_cov)
+    place[rows], cov[rows], valid[rows] = at, spread, True
 
 
 def _feet_covered(boxes_px: Floats, rows: Ints) -> Bools:
@@ -171,7 +181,7 @@ def _at_height(points_px: Floats, height_m: float, view: FloorView) -> tuple[Flo
     G = view.floor_from_plane
     lift = G @ view.rise if view.rise is not None else np.zeros(3)
     aim = rays @ G[:, :2].T + G[:, 2]
-    fall = np.einsum("j,njk->nk", G[2, :2], by_pixel)
+    fall = G[2, :2] @ by_pixel
     valid = ok & (aim[:, 2] > HORIZON_MARGIN_PX * np.hypot(fall[:, 0], fall[:, 1])) & (1.0 + height_m * lift[2] > 0)
     depth = np.where(valid, aim[:, 2], 1.0)
     ground = aim[:, :2] / depth[:, None]
