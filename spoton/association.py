@@ -35,3 +35,22 @@ def assign(cost: Floats, gate: float) -> tuple[Indices, Indices]:
     taken = np.flatnonzero(chosen >= 0)
     taken = taken[possible[rows[taken], columns[chosen[taken]]]]
     return rows[taken], columns[chosen[taken]]
+
+
+def near_pairs(a_m: Floats, b_m: Floats, reach_a_m: Floats, reach_b_m: Floats) -> tuple[Indices, Indices]:
+    """Every pair of points that lie no farther apart than their reaches together, by row, then column.
+
+    a_m: (N, 2); b_m: (M, 2); reaches: (N,) and (M,) metres. Only points whose x is near are looked at: work grows with
+    the pairs in a strip, not with all.
+    """
+    order = np.argsort(a_m[:, 0], kind="stable")
+    x, widest = a_m[order, 0], reach_a_m.max(initial=0.0)
+    first = np.searchsorted(x, b_m[:, 0] - reach_b_m - widest, "left")
+    count = np.searchsorted(x, b_m[:, 0] + reach_b_m + widest, "right") - first
+    columns = np.repeat(np.arange(len(b_m)), count)
+    rows = order[np.arange(len(columns)) - np.repeat(np.cumsum(count) - count - first, count)]
+    apart = a_m[rows] - b_m[columns]
+    near = (apart * apart).sum(axis=1) <= (reach_a_m[rows] + reach_b_m[columns]) ** 2
+    rows, columns = rows[near], columns[near]
+    order = np.lexsort((columns, rows))
+    return rows[order], columns[order]

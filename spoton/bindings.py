@@ -21,7 +21,6 @@ TrackKey = tuple[str, int]
 _FIRST = 0.25
 _GROWTH = 0.25
 _DECAY = 0.34
-_OTHERS = 0.5
 _LOOK_MEMORY = 0.8
 
 
@@ -57,16 +56,17 @@ def no_looks() -> Gallery:
     return Gallery(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float16))
 
 
-def bound_matrix(bindings: Bindings, crowd: Crowd, sightings: Sightings, cameras: tuple[str, ...]) -> Floats:
-    """(N, M): how settled it is that a sighting's track is this person, or, negative, another one who is known."""
-    bound = np.zeros((len(crowd), len(sightings)))
-    rows = {int(uid): n for n, uid in enumerate(crowd.uid)}
+def ties(
+    bindings: Bindings, crowd: Crowd, sightings: Sightings, cameras: tuple[str, ...]
+) -> tuple[Ints, Floats]:
+    """The row of the person that each sighting's track is, (M,), -1 for none, and how settled that is, (M,)."""
+    tied, tie = np.full(len(sightings), -1, dtype=np.int64), np.zeros(len(sightings))
+    rows = {uid: n for n, uid in enumerate(crowd.uid.tolist())}
     for m, (camera, track) in enumerate(zip(sightings.camera.tolist(), sightings.track.tolist(), strict=True)):
         binding = bindings.get((cameras[camera], track)) if track else None
         if binding is not None and binding.uid in rows:
-            bound[:, m] = -_OTHERS * binding.weight
-            bound[rows[binding.uid], m] = binding.weight
-    return bound
+            tied[m], tie[m] = rows[binding.uid], binding.weight
+    return tied, tie
 
 
 def rebound(
@@ -107,17 +107,21 @@ def handed_to(bindings: Bindings, old_uid: int, new_uid: int, told: int) -> dict
     }
 
 
-def alike(gallery: Gallery, crowd: Crowd, sightings: Sightings, gate: float) -> Floats:
-    """(N, M) in [-1, 1]: how much alike a person and a sighting look to the same camera; 0 where it cannot be said."""
-    evidence = np.zeros((len(crowd), len(sightings)))
+def alike(gallery: Gallery, crowd: Crowd, sightings: Sightings, who: Ints, which: Ints, gate: float) -> Floats:
+    """How much alike each person ``who`` (K,) and sighting ``which`` (K,) look to the same camera.
+
+    (K,) in [-1, 1]; 0 where it cannot be said.
+    """
+    evidence = np.zeros(len(who))
     if gallery.model != sightings.looks_by or not len(gallery.owner) or gate <= 0:
         return evidence
-    rows = np.searchsorted(crowd.uid, gallery.owner)
-    described = (sightings.look != 0.0).any(axis=1)
-    known = np.isin(gallery.owner, crowd.uid)
-    same, columns = np.nonzero((gallery.camera[:, None] == sightings.camera[None]) & described[None] & known[:, None])
-    apart = 1.0 - np.einsum("kd,kd->k", gallery.look[same].astype(np.float64), sightings.look[columns])
-    evidence[rows[same], columns] = np.clip((gate - apart) / gate, -1.0, 1.0)
+    cameras = crowd.shown_us.shape[1]
+    keys = gallery.owner * cameras + gallery.camera
+    wanted = crowd.uid[who] * cameras + sightings.camera[which]
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    both = np.flatnonzero((keys[at] == wanted) & (sightings.look[which] != 0.0).any(axis=1))
+    apart = 1.0 - np.einsum("kd,kd->k", gallery.look[at[both]].astype(np.float64), sightings.look[which[both]])
+    evidence[both] = np.clip((gate - apart) / gate, -1.0, 1.0)
     return evidence
 
 

@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Model weights: which there are, and how to get them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+site_app = typer.Typer(help="Site files: make one from what is there.", no_args_is_help=True)
+app.add_typer(site_app, name="site")
 
 cameras_app = typer.Typer(help="The cameras of a running site.", no_args_is_help=True)
 app.add_typer(cameras_app, name="cameras")
@@ -269,7 +271,7 @@ def check(
 
 @app.command(epilog="Example: spoton bench detection --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="detection, engine, faults")],
+    name: Annotated[str, typer.Argument(help="detection, engine, faults, fusion")],
     as_json: Json = False,
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
@@ -279,20 +281,19 @@ def bench(
     ] = None,
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
-    if name == "detection":
-        from spoton.offline import detection_bench
+    from importlib import import_module
 
-        _show(detection_bench.run(shared), detection_bench.render, as_json)
-    elif name == "engine":
-        from spoton.offline import engine_bench
-
-        _show(engine_bench.run(only), engine_bench.render, as_json)
-    elif name == "faults":
-        from spoton.trials import faults
-
-        _show(faults.run(only), faults.render, as_json)
+    on_data = {"detection": "spoton.offline.detection_bench", "fusion": "spoton.offline.fusion_bench"}
+    by_itself = {"engine": "spoton.offline.engine_bench", "faults": "spoton.trials.faults"}
+    if name in on_data:
+        module = import_module(on_data[name])
+        _show(module.run(shared), module.render, as_json)
+    elif name in by_itself:
+        module = import_module(by_itself[name])
+        _show(module.run(only), module.render, as_json)
     else:
-        raise InputError(f"bench {name!r} is not known", remedy="choose from: detection, engine, faults")
+        known = ", ".join(sorted((*on_data, *by_itself)))
+        raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {known}")
 
 
 @app.command(epilog="Example: spoton doctor --site site.toml --broker kafka://kafka:9092")
@@ -330,6 +331,19 @@ def doctor(
         report.render(findings, Console())
     if report.faulty(findings):
         raise typer.Exit(1)
+
+
+@site_app.command("import", epilog="Example: spoton site import recordings/plaza --fps 10 --out plaza.toml")
+def site_import(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds cameras.json.")],
+    fps: Annotated[float, typer.Option(help="Frames per second of its recordings.")],
+    out: Annotated[Path, typer.Option(help="The site file to write.")],
+) -> None:
+    """Write a site file from the cameras.json of a data set: cameras and frame rate, all else as it is by default."""
+    from spoton.offline import site_import as offline_import
+
+    site = offline_import.write(folder, fps, out)
+    typer.echo(f"{out}: {len(site.cameras)} cameras")
 
 
 @models_app.command("list")

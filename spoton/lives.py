@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spoton.association import near_pairs
 from spoton.bindings import Binding, Gallery, TrackKey, handed_to, looks_apart, looks_of
 from spoton.crowd import Crowd, kept, with_values
 from spoton.events import (
@@ -21,7 +22,7 @@ from spoton.events import (
     TrackAssigned,
     TrackRef,
 )
-from spoton.fusion import MAHALANOBIS_GATE, STICKY_GATE, Match
+from spoton.matching import MAHALANOBIS_GATE, STICKY_GATE, misfit
 from spoton.presence import CONFIRMED, DISBELIEVED
 from spoton.sightings import Sightings, SiteView
 
@@ -70,10 +71,13 @@ def paired(lives: Lives, gate_m: float) -> Lives:
     """Keep account of who stands where someone else does without one camera showing both of them at once."""
     crowd = lives.crowd
     here = lives.at_us - crowd.seen_us <= RECENT_US
-    apart = np.hypot(*(crowd.mean[:, None, :2] - crowd.mean[None, :, :2]).transpose(2, 0, 1))
-    now = (crowd.shown_us == lives.at_us).astype(np.int64)
-    near = np.triu((apart < _SAME_PLACE * gate_m) & (now @ now.T == 0) & here[:, None] & here[None], 1)
-    rows, columns = np.nonzero(near)
+    reach = np.full(len(crowd), 0.5 * _SAME_PLACE * gate_m)
+    rows, columns = near_pairs(crowd.mean[:, :2], crowd.mean[:, :2], reach, reach)
+    keep = (rows < columns) & here[rows] & here[columns]
+    rows, columns = rows[keep], columns[keep]
+    now = crowd.shown_us == lives.at_us
+    keep = ~(now[rows] & now[columns]).any(axis=1)
+    rows, columns = rows[keep], columns[keep]
     uid = crowd.uid.tolist()
     pairs = [(uid[a], uid[b]) for a, b in zip(rows.tolist(), columns.tolist(), strict=True)]
     return replace(lives, close={pair: lives.close.get(pair, lives.at_us) for pair in pairs})
@@ -150,13 +154,14 @@ def _returned(lives: Lives, uid: int, view: SiteView) -> Lives | None:
     gap_s = (int(crowd.born_us[row]) - crowd.seen_us) / 1e6
     lost = (crowd.number > 0) & (crowd.seen_us < crowd.born_us[row])
     apart = np.hypot(*(crowd.mean[:, :2] - crowd.mean[row, :2]).T)
-    reach = np.minimum(thresholds.gate_m + _RETURN_M_S * gap_s, _FARTHEST_RETURN_M)
+    far = np.minimum(thresholds.gate_m + _RETURN_M_S * gap_s, _FARTHEST_RETURN_M)
     best: tuple[float, int, float | None] | None = None
-    for k in np.flatnonzero(lost & (apart <= reach)).tolist():
+    for k in np.flatnonzero(lost & (apart <= far)).tolist():
         looks = looks_apart(lives.gallery, int(crowd.uid[k]), uid)
-        if looks is not None and looks > thresholds.appearance_gate:
+        reach = min(far[k], thresholds.gate_m) if looks is None else far[k]
+        if apart[k] > reach or (looks is not None and looks > thresholds.appearance_gate):
             continue
-        cost = float(apart[k] / reach[k]) + (0.0 if looks is None else looks / thresholds.appearance_gate)
+        cost = float(apart[k] / reach) + (0.0 if looks is None else looks / thresholds.appearance_gate)
         if best is None or cost < best[0]:
             best = (cost, k, looks)
     if best is None:
@@ -207,18 +212,17 @@ def told(lives: Lives, sightings: Sightings, owner_uid: Ints, view: SiteView) ->
 
 
 def _evidence(lives: Lives, row: int, sightings: Sightings, m: int, view: SiteView) -> Evidence:
-    one = kept(lives.crowd, np.arange(len(lives.crowd)) == row)
-    match = Match(one, sightings)
+    d2, distance_m = misfit(lives.crowd, sightings, np.array([row]), np.array([m]))
     uid = int(lives.crowd.uid[row])
     own = lives.gallery.look[lives.gallery.owner == uid].astype(np.float64)
     looks = None
     if len(own) and lives.gallery.model == sightings.looks_by and sightings.look[m].any():
         looks = float((1.0 - own @ sightings.look[m]).min())
     return Evidence(
-        distance_m=_rounded(match.distance_m[0, m]),
+        distance_m=_rounded(distance_m[0]),
         gate_m=view.site.thresholds.gate_m,
-        mahalanobis=_rounded(match.d2[0, m]),
-        mahalanobis_gate=MAHALANOBIS_GATE if match.d2[0, m] <= MAHALANOBIS_GATE else STICKY_GATE,
+        mahalanobis=_rounded(d2[0]),
+        mahalanobis_gate=MAHALANOBIS_GATE if d2[0] <= MAHALANOBIS_GATE else STICKY_GATE,
         appearance=_rounded(looks),
         appearance_gate=None if looks is None else view.site.thresholds.appearance_gate,
         by="place",

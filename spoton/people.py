@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spoton import crowd as crowds
 from spoton import lives as lifes
-from spoton.bindings import alike, bound_matrix, looked, no_looks, rebound
+from spoton.bindings import alike, looked, no_looks, rebound, ties
 from spoton.crowd import Crowd
 from spoton.events import (
     CameraOffline,
@@ -31,8 +31,10 @@ from spoton.events import (
     TrackRef,
     event_id,
 )
-from spoton.fusion import assign_known, centre_of, fuse, gathered_groups
+from spoton.fusion import centre_of, fuse, gathered_groups, open_m
 from spoton.lives import LISTED_US, RECENT_US, Finding, Lives
+from spoton.matching import assign_known, candidates
+from spoton.offsets import corrected, learned, none_known
 from spoton.people_state import PeopleState, pack, unpack, with_cameras
 from spoton.presence import DOUBTED, believed
 from spoton.sightings import Sightings, SiteView, sight, site_view
@@ -53,7 +55,8 @@ _FORGET_TRACK_US = 10_000_000
 def initial(site: Site | SiteView) -> PeopleState:
     """Nobody, before the first event."""
     view = _view(site)
-    return PeopleState(cameras=view.cameras, crowd=crowds.nobody(len(view.cameras)))
+    count = len(view.cameras)
+    return PeopleState(cameras=view.cameras, crowd=crowds.nobody(count), offsets=none_known(count))
 
 
 def decide(state: PeopleState, event: DetectionEvent, site: Site | SiteView) -> list[Decided]:
@@ -114,11 +117,13 @@ def _tick(
     first_us = tick.at_us if state.first_us == NEVER_US else state.first_us
     dt_s = 0.0 if state.at_us == NEVER_US else (tick.at_us - state.at_us) / 1e6
     active_us = max(RECENT_US, round(_ACTIVE_PERIODS * view.rhythm.period_us))
-    sightings = sight(tick, view)
+    raw = sight(tick, view)
+    sightings = corrected(state.offsets, raw)
+    news_s = dt_s or view.rhythm.period_us / 1e6
     before = lifes.overdue(_lives(state, tick.at_us), view)
     crowd = crowds.predicted(before.crowd, dt_s, tick.at_us, 1.5 * view.rhythm.period_us / 1e6)
-    crowd, owner, next_uid = _recognised(state, crowd, sightings, tick, view, active_us)
-    crowd = believed(crowd, sightings, owner, tick, view)
+    crowd, owner, next_uid = _recognised(state, crowd, sightings, tick, view, active_us, news_s)
+    crowd = believed(crowd, sightings, owner, tick, view, news_s)
     crowd = _shown(crowd, sightings, owner, tick.at_us)
     lives = Lives(
         tick.at_us, first_us, state.last_number, crowd,
@@ -131,14 +136,13 @@ def _tick(
     after = msgspec.structs.replace(
         state, at_us=tick.at_us, first_us=first_us, crowd=lives.crowd,
         bindings=dict(lives.bindings), gallery=lives.gallery, close=dict(lives.close), next_uid=next_uid,
+        offsets=learned(state.offsets, raw, sightings, owner, news_s),
     )  # fmt: skip
     return lives.found, _located(lives, seen, view), after
 
 
 def _lives(state: PeopleState, at_us: int) -> Lives:
-    return Lives(
-        at_us, state.first_us, state.last_number, state.crowd, state.bindings, state.gallery, state.close
-    )  # fmt: skip
+    return Lives(at_us, state.first_us, state.last_number, state.crowd, state.bindings, state.gallery, state.close)
 
 
 def _abandoned(
@@ -161,17 +165,17 @@ def _abandoned(
 
 
 def _recognised(
-    state: PeopleState, crowd: Crowd, sightings: Sightings, tick: Tick, view: SiteView, active_us: int
+    state: PeopleState, crowd: Crowd, sightings: Sightings, tick: Tick, view: SiteView, active_us: int, news_s: float
 ) -> tuple[Crowd, Ints, int]:
     """Whose each sighting is, and everyone where it puts them, newcomers last."""
     thresholds = view.site.thresholds
-    bound = bound_matrix(state.bindings, crowd, sightings, view.cameras)
-    looks = alike(state.gallery, crowd, sightings, thresholds.appearance_gate)
+    tied, tie = ties(state.bindings, crowd, sightings, view.cameras)
     active = tick.at_us - crowd.seen_us <= active_us
-    owner, _ = assign_known(crowd, sightings, bound, looks, active, thresholds.gate_m)
+    found = candidates(crowd, sightings, tied, tie, active, thresholds.gate_m)
+    looks = alike(state.gallery, crowd, sightings, *found[:2], thresholds.appearance_gate)
+    owner = assign_known(crowd, sightings, found, looks, news_s)
     crowd = fuse(crowd, sightings, owner)
-    sharp = np.maximum(sightings.cov_m2[:, 0, 0], sightings.cov_m2[:, 1, 1]) < _VAGUE_M**2
-    free = np.flatnonzero((owner < 0) & sharp)
+    free = np.flatnonzero((owner < 0) & (open_m(sightings.cov_m2) < _VAGUE_M))
     groups = gathered_groups(sightings, free, thresholds.gate_m)
     groups = [group for group in groups if len(group) > 1 or sightings.track[group[0]] > 0]
     if not groups:
@@ -236,7 +240,7 @@ def _located(lives: Lives, seen: dict[int, list[TrackRef]], view: SiteView) -> l
     people = []
     for row, zone in zip(rows.tolist(), zones, strict=True):
         number = int(crowd.number[row])
-        x_m, y_m, vx, vy = (round(value, 4) for value in crowd.mean[row].tolist())
+        x_m, y_m, vx, vy = (round(value, 4) for value in crowd.mean[row, :4].tolist())
         cov = crowd.cov[row]
         spread = (round(float(cov[0, 0]), 6), round(float(cov[0, 1]), 6), round(float(cov[1, 1]), 6))
         people.append(

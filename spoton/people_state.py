@@ -10,8 +10,9 @@ import numpy as np
 
 from spoton import crowd as crowds
 from spoton.bindings import Binding, Gallery, TrackKey, no_looks, relooked
-from spoton.crowd import Crowd
+from spoton.crowd import STATE, Crowd
 from spoton.errors import InputError
+from spoton.offsets import Offsets, none_known, of_cameras
 from spoton.ticks import NEVER_US, Alignment
 
 
@@ -31,6 +32,7 @@ class PeopleState(msgspec.Struct, frozen=True):
     bindings: dict[TrackKey, Binding] = {}
     gallery: Gallery = msgspec.field(default_factory=no_looks)
     close: dict[tuple[int, int], int] = {}
+    offsets: Offsets = msgspec.field(default_factory=lambda: none_known(0))
     next_uid: int = 1
     last_number: int = 0
     ticks: int = 0
@@ -46,6 +48,7 @@ def with_cameras(state: PeopleState, cameras: tuple[str, ...]) -> PeopleState:
         state,
         cameras=cameras,
         crowd=crowds.reseen(state.crowd, state.cameras, cameras),
+        offsets=of_cameras(state.offsets, state.cameras, cameras),
         gallery=relooked(state.gallery, state.cameras, cameras),
     )
     return changed
@@ -71,7 +74,10 @@ pack: Callable[[PeopleState], bytes] = _encoder.encode
 def unpack(data: bytes) -> PeopleState:
     """The exact reverse of ``pack``; InputError when the bytes are no state."""
     try:
-        return _decoder.decode(data)
+        state = _decoder.decode(data)
+        if state.crowd.mean.shape[1:] != (len(STATE),) or len(state.offsets.pull) != len(state.cameras):
+            raise ValueError(f"people of {state.crowd.mean.shape[1:]} numbers, {len(state.offsets.pull)} cameras known")
+        return state
     except (msgspec.DecodeError, TypeError, ValueError) as error:
         raise InputError(
             f"state of a site's people, {len(data)} bytes, cannot be read ({error})",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from spoton.association import near_pairs
 from spoton.crowd import Crowd, with_values
 from spoton.geometry import ioa
-from spoton.sightings import Sightings, SiteView, expected_boxes
+from spoton.sightings import Sightings, SiteView
+from spoton.stance import expected_boxes
 from spoton.ticks import Tick
 
 Floats = NDArray[np.float64]
@@ -20,16 +22,20 @@ DOUBTED = 0.0
 DISBELIEVED = -1.5
 """Belief below which someone who was never confirmed is dropped."""
 
-_TRACKED = 1.0
-_UNTRACKED = 0.6
-_MISSED = 0.7
-_CROWDED = 0.6
+# Log likelihood ratios of one independent look.
+_TRACKED = 3.5
+_UNTRACKED = 2.1
+_MISSED = 3.5
+_CROWDED = 2.1
 _SAME_PLACE = 0.7
-_COVERED = 0.4
+_FRESH_S = 0.3
+"""What a camera shows is much the same for this long: a look counts by how much of it is news."""
+_COVERED = 0.5
+_BEHIND = 0.9
 _LEAST, _MOST = -4.0, 5.0
 
 
-def believed(crowd: Crowd, sightings: Sightings, owner: Ints, tick: Tick, view: SiteView) -> Crowd:
+def believed(crowd: Crowd, sightings: Sightings, owner: Ints, tick: Tick, view: SiteView, dt_s: float) -> Crowd:
     """The crowd with its beliefs after a tick.
 
     Each camera that shows a person speaks for them. One whose picture they should stand in, with no box at all where
@@ -43,23 +49,29 @@ def believed(crowd: Crowd, sightings: Sightings, owner: Ints, tick: Tick, view: 
     rival = _rivals(crowd, view.site.thresholds.gate_m)
     crowded = rival >= 0
     gain = np.where(crowded[:, None] & (shown[rival] == 0), 0.0, shown).sum(axis=1)
-    belief = crowd.belief + gain - np.where(crowded & (gain == 0), _CROWDED, 0.0)
+    news = 1.0 - np.exp(-dt_s / _FRESH_S)
+    change = gain - np.where(crowded & (gain == 0), _CROWDED, 0.0)
     for frame in tick.frames:
         here = shown[:, view.cameras.index(frame.camera)] > 0
         boxes, shows = expected_boxes(crowd.mean[:, :2], view.camera(frame.camera, frame.size_px))
-        if len(frame.boxes_px):
-            covered = ioa(boxes, np.array(frame.boxes_px, dtype=np.float64)).max(axis=1) > _COVERED
-            shows &= ~covered
-        belief -= np.where(shows & ~here, _MISSED, 0.0)
-    return with_values(crowd, belief=np.clip(belief, _LEAST, _MOST))
+        missed = np.flatnonzero(shows & ~here)
+        if len(missed) and len(frame.boxes_px):
+            seen = np.array(frame.boxes_px, dtype=np.float64)
+            low = boxes[missed, 1] + _BEHIND * boxes[missed, 3]
+            hides = (ioa(boxes[missed], seen) > _COVERED) & (seen[:, 1] + seen[:, 3] >= low[:, None])
+            missed = missed[~hides.any(axis=1)]
+        change[missed] -= _MISSED
+    return with_values(crowd, belief=np.clip(crowd.belief + news * change, _LEAST, _MOST))
 
 
 def _rivals(crowd: Crowd, gate_m: float) -> Ints:
     """(N,) the row of the nearest older person in the same place, -1 where there is none."""
-    if not len(crowd):
-        return np.zeros(0, dtype=np.int64)
-    apart = np.hypot(*(crowd.mean[:, None, :2] - crowd.mean[None, :, :2]).transpose(2, 0, 1))
-    older = np.tril(np.ones(apart.shape, dtype=np.bool_), -1) & (crowd.belief > DOUBTED)[None]
-    apart = np.where(older, apart, np.inf)
-    nearest = apart.argmin(axis=1)
-    return np.where(apart[np.arange(len(crowd)), nearest] < _SAME_PLACE * gate_m, nearest, -1)
+    reach = np.full(len(crowd), 0.5 * _SAME_PLACE * gate_m)
+    row, other = near_pairs(crowd.mean[:, :2], crowd.mean[:, :2], reach, reach)
+    older = (other < row) & (crowd.belief[other] > DOUBTED)
+    row, other = row[older], other[older]
+    apart = np.linalg.norm(crowd.mean[row, :2] - crowd.mean[other, :2], axis=1)
+    nearest = np.full(len(crowd), -1, dtype=np.int64)
+    order = np.lexsort((-other, -apart))
+    nearest[row[order]] = other[order]
+    return nearest

@@ -250,6 +250,47 @@ def test_rough_views_still_give_one_identity_each(rough) -> None:
     assert np.median(errors) < 0.25
 
 
+def test_cameras_that_disagree_about_the_floor_still_show_one_identity_each() -> None:
+    """Every camera's calibration is shifted by 0.4 m to another side."""
+    true = plaza()
+    shifts = {"north": (0.4, 0.0), "east": (0.0, 0.4), "south": (-0.4, 0.0), "west": (0.0, -0.4)}
+    wrong = replace(true, cameras=tuple(camera(name, CORNERS[name], shift=shifts[name]) for name in CORNERS))
+    walks = paths(5, 8, 200)
+    decided = run(wrong, in_time(stream(true, walks, trouble=Trouble(missed=0.1, jitter=0.02))))
+    idf1, mota, errors = scored(decided, walks)
+    assert idf1 > 95.0
+    assert mota > 90.0
+    assert np.median(errors) < 0.15
+
+
+def test_whoever_crouches_stays_who_and_where_they_are() -> None:
+    site = plaza()
+    events = []
+    for event in in_time(stream(site, np.tile([6.0, 4.5], (80, 1, 1)))):
+        low = [(x, y + 0.55 * h, w, 0.45 * h) for x, y, w, h in event.boxes_px]
+        events.append(msgspec.structs.replace(event, boxes_px=low) if 30 <= event.frame < 55 else event)
+    decided = run(site, events)
+    assert kinds(decided)["PersonAppeared"] == 1
+    assert kinds(decided)["PersonLeft"] == 0
+    places = np.array([(each.x_m, each.y_m) for tick in ticks_of(decided)[3:] for each in tick.people])
+    assert len(places) == 77
+    assert np.hypot(*(places - [6.0, 4.5]).T).max() < 0.6
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 1000), fps=st.sampled_from([2.0, 5.0, 10.0]))
+def test_nobody_is_in_two_places_at_once_and_no_camera_shows_two_of_one(seed: int, fps: float) -> None:
+    site = Site("plaza", tuple(replace(each, fps=fps) for each in plaza().cameras))
+    decided = run(site, in_time(stream(site, paths(seed, 10, 25, fps), fps=fps, trouble=ROUGH, seed=seed)))
+    numbers = [event.number for event in decided if isinstance(event, PersonAppeared)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    for tick in ticks_of(decided):
+        assert len({each.number for each in tick.people}) == len(tick.people)
+        refs = [ref for each in tick.people for ref in each.seen]
+        assert len(set(refs)) == len(refs)
+        assert all(len({ref.camera for ref in each.seen}) == len(each.seen) for each in tick.people)
+
+
 def test_speed_and_spread_are_told() -> None:
     site = plaza()
     walks = np.stack([np.column_stack([2.0 + 1.2 * np.arange(60) / 10, np.full(60, 4.0)])], axis=1)
@@ -724,6 +765,7 @@ def test_looks_stay_with_their_cameras_when_the_site_gets_others(names: tuple[st
         pytest.param(msgspec.msgpack.encode({"crowd": {"uid": 3}}), id="no array"),
         pytest.param(msgspec.msgpack.encode({"gallery": {"owner": ["<i8", [3], b"1"]}}), id="array cut short"),
         pytest.param(msgspec.msgpack.encode({"at_us": "noon"}), id="another type"),
+        pytest.param(msgspec.msgpack.encode({"cameras": ["north"]}), id="cameras nothing is known of"),
     ],
 )
 def test_broken_state_bytes_are_named_with_what_to_do(data: bytes) -> None:

@@ -1,0 +1,113 @@
+"""Boxes to places and heights, held against people put before random cameras."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spoton.geometry import FloorView, floor_view
+from spoton.site import Homography, Pinhole
+from spoton.stance import HEAD_M, CameraView, camera_view, expected_boxes, stand
+
+SIZE_PX = (1280, 720)
+
+
+def looking_down(turn: float = 0.3, high_m: float = 5.0, dist: tuple[float, ...] = (0.0,) * 5) -> CameraView:
+    aim = np.array([np.cos(turn), np.sin(turn), -0.5])
+    forward = aim / np.linalg.norm(aim)
+    right = np.cross(forward, (0.0, 0.0, 1.0))
+    right /= np.linalg.norm(right)
+    R = np.stack((right, np.cross(forward, right), forward))
+    t = -R @ np.array([0.0, 0.0, high_m])
+    K = ((900.0, 0.0, 640.0), (0.0, 900.0, 360.0), (0.0, 0.0, 1.0))
+    rows = tuple(tuple(float(each) for each in row) for row in R)
+    return camera_view(floor_view(Pinhole(K, rows, tuple(t.tolist()), dist), SIZE_PX), SIZE_PX)
+
+
+def people_before(camera: CameraView, count: int, seed: int = 1) -> np.ndarray:
+    chance = np.random.default_rng(seed)
+    pixels = np.column_stack([chance.uniform(300, 980, count), chance.uniform(400, 680, count)])
+    return camera.floor.to_floor(pixels).floor_m
+
+
+@pytest.mark.parametrize(
+    "dist", [pytest.param((0.0,) * 5, id="straight"), pytest.param((-0.2, 0.05, 0.0, 0.0, 0.0), id="bent")]
+)
+@pytest.mark.parametrize("height_m", [1.5, 1.7, 1.95])
+def test_a_person_stands_where_and_as_tall_as_they_were_put(dist: tuple[float, ...], height_m: float) -> None:
+    camera = looking_down(dist=dist)
+    there = people_before(camera, 30)
+    boxes, shows = expected_boxes(there, camera, height_m)
+    place, cov, valid = stand(boxes, camera)
+    assert shows.all()
+    assert valid.all()
+    np.testing.assert_allclose(place[:, :2], there, atol=1e-6)
+    # a box has one column for feet and head, a bent or leaning person has two
+    np.testing.assert_allclose(place[:, 2], height_m, atol=1e-6 if dist[0] == 0.0 else 0.05)
+    assert (np.linalg.eigvalsh(cov) > 0).all()
+
+
+def test_the_covariance_is_that_of_places_from_boxes_with_errors() -> None:
+    camera, chance = looking_down(), np.random.default_rng(4)
+    there = people_before(camera, 6)
+    boxes, _ = expected_boxes(there, camera)
+    _, cov, _ = stand(boxes, camera)
+    for k, box in enumerate(boxes):
+        left, top, width, height = box
+        across, foot, head = (sigma * height + 1.0 for sigma in (0.03, 0.05, 0.04))
+        middle = left + width / 2 + chance.normal(0, across, 20_000)
+        low, high = top + height + chance.normal(0, foot, 20_000), top + chance.normal(0, head, 20_000)
+        noisy = np.column_stack([middle - width / 2, high, np.full(20_000, width), low - high])
+        place, _, valid = stand(noisy, camera)
+        usual = valid & (place[:, 2] > 1.3)
+        drawn = np.cov(place[usual].T) + np.diag([0.07**2, 0.07**2, 0.05**2])
+        np.testing.assert_allclose(drawn, cov[k], rtol=0.35, atol=0.004)
+
+
+def test_feet_hidden_by_someone_in_front_leave_the_place_to_the_head() -> None:
+    camera = looking_down()
+    there = people_before(camera, 20)
+    boxes, _ = expected_boxes(there, camera)
+    cut = boxes * np.array([1.0, 1.0, 1.0, 0.5])
+    for k, box in enumerate(cut):
+        in_front = box + np.array([0.0, 0.3 * box[3], 0.0, 1.2 * box[3]])
+        place, cov, valid = stand(np.stack([box, in_front]), camera)
+        _, whole, _ = stand(boxes[k : k + 1], camera)
+        assert valid[0]
+        # at the picture's side a head is not straight above its feet in the picture, but the box has one middle
+        assert np.hypot(*(place[0, :2] - there[k])) < 0.3
+        assert np.trace(cov[0]) > np.trace(whole[0])
+        # taller than thought is nearer along the line of sight: place and height belong together
+        assert np.abs(cov[0, :2, 2]).max() > 0.01
+
+
+def test_a_box_too_short_for_no_reason_speaks_for_a_crouching_and_for_a_hidden_person() -> None:
+    camera = looking_down()
+    there = people_before(camera, 20)
+    crouching, _ = expected_boxes(there, camera, 0.9)
+    standing, _ = expected_boxes(there, camera)
+    for boxes in (crouching, standing * np.array([1.0, 1.0, 1.0, 0.6])):
+        for box, (x_m, y_m) in zip(boxes, there, strict=True):
+            place, cov, valid = stand(box[None], camera)
+            off = place[0, :2] - [x_m, y_m]
+            assert valid.all()
+            assert off @ np.linalg.inv(cov[0, :2, :2]) @ off < 6.0
+            assert (place[0, 2], cov[0, 2, 2]) == pytest.approx((HEAD_M, 0.3**2), abs=0.01)
+
+
+def test_a_camera_of_unknown_pose_tells_places_and_leaves_heights_open() -> None:
+    flat = floor_view(Homography(((0.01, 0.0, 0.0), (0.0, 0.01, 0.0), (0.0, 0.0, 1.0))))
+    view = FloorView(SIZE_PX, None, flat.floor_from_plane, flat.plane_from_floor, None, None)
+    camera = CameraView(view, SIZE_PX, (0.0, 0.0))
+    place, cov, valid = stand(np.array([[100.0, 100.0, 40.0, 100.0]]), camera)
+    assert valid.all()
+    np.testing.assert_allclose(place, [[1.2, 2.0, HEAD_M]])
+    assert cov[0, 2, 2] == pytest.approx(0.3**2)
+    assert (cov[0, :2, 2] == 0).all()
+
+
+def test_boxes_above_the_horizon_have_no_place_and_no_boxes_are_an_answer() -> None:
+    camera = looking_down()
+    assert not stand(np.array([[600.0, -900.0, 40.0, 100.0]]), camera)[2].any()
+    place, cov, valid = stand(np.zeros((0, 4)), camera)
+    assert (place.shape, cov.shape, valid.shape) == ((0, 3), (0, 3, 3), (0,))
