@@ -188,21 +188,30 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: spoton bench detection --json")
+@app.command(epilog="Example: spoton bench tracking --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="detection")],
+    name: Annotated[str, typer.Argument(help="detection or tracking")],
     as_json: Json = False,
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
     ] = Path("../shared"),
+    sequence: Annotated[
+        list[str] | None,
+        typer.Option(help="tracking: a folder below seqs and its frames per second instead, as in MOT17-02=30."),
+    ] = None,
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
-    from spoton.offline import detection_bench
+    if name == "detection":
+        from spoton.offline import detection_bench
 
-    benches = {"detection": detection_bench}
-    if name not in benches:
-        raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {', '.join(benches)}")
-    _show(benches[name].run(shared), benches[name].render, as_json)
+        _show(detection_bench.run(shared), detection_bench.render, as_json)
+    elif name == "tracking":
+        from spoton.offline import tracking_bench
+
+        chosen = tracking_bench.parse_sequences(sequence) if sequence else tracking_bench.SEQUENCES
+        _show(tracking_bench.run(shared, sequences=chosen), tracking_bench.render, as_json)
+    else:
+        raise InputError(f"bench {name!r} is not known", remedy="choose from: detection, tracking")
 
 
 @models_app.command("list")
