@@ -80,5 +80,38 @@ def squared_mahalanobis(mean: Floats, cov: Floats, z: Floats, R: Floats, H: Floa
     return distances
 
 
+def predict_axes(axes: Floats, dt_s: Floats, accel_sigma: Floats, walk_variance: Floats) -> Floats:
+    """Carry independent axes forward: ``predict`` with ``constant_velocity`` for many one-dimensional states at once.
+
+    axes: (5, ...) place, speed, variance of the place, covariance, variance of the speed. dt_s, accel_sigma: as for
+    ``constant_velocity``; walk_variance: added to the variance of the place. All three broadcast to the axes' shape.
+    """
+    place, speed, place_var, covariance, speed_var = axes
+    gained = accel_sigma * accel_sigma * dt_s
+    spread = speed_var * dt_s
+    out = np.empty_like(axes)
+    out[0] = place + speed * dt_s
+    out[1] = speed
+    out[2] = place_var + dt_s * (2.0 * covariance + spread + gained * dt_s / 3.0) + walk_variance
+    out[3] = covariance + spread + gained * dt_s / 2.0
+    out[4] = speed_var + gained
+    return out
+
+
+def update_axes(axes: Floats, z: Floats, noise_variance: Floats) -> Floats:
+    """Correct independent axes (5, ...), each with its own measurement of the place, of the shape of one of the five."""
+    place, speed, place_var, covariance, speed_var = axes
+    total = place_var + noise_variance
+    place_gain, speed_gain = place_var / total, covariance / total
+    innovation = z - place
+    out = np.empty_like(axes)
+    out[0] = place + place_gain * innovation
+    out[1] = speed + speed_gain * innovation
+    out[2] = place_gain * noise_variance
+    out[3] = speed_gain * noise_variance
+    out[4] = speed_var - speed_gain * covariance
+    return out
+
+
 def _symmetric(cov: Floats) -> Floats:
     return 0.5 * (cov + np.swapaxes(cov, -1, -2))

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton import events, geometry
+from spoton import camera_motion, events, geometry
 from spoton.events import CameraOffline, CameraOnline, DetectionEvent, Embedding, FramesSkipped, PeopleDetected
-from spoton.pairing import cost_of, looks_cost, newcomers, pair
+from spoton.pairing import newcomers, pair, possible, with_looks
 from spoton.site import Thresholds
-from spoton.track_state import Prediction, State, born, corrected, initial, pack, predicted, unpack
+from spoton.track_state import State, born, centred, corrected, initial, measured_variance, pack, predicted, unpack
 
 __all__ = [
     "FrameSeen", "Input", "State", "decide", "evolve", "initial", "pack", "quantise", "rows_to_embed", "step", "unpack",
@@ -26,6 +26,8 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+DOUBT = 0.1
+"""A candidate whose sightings are all false alarms with no more than this probability starts before ``confirm_s``."""
 TRUST_S = 0.5
 """How long a score counts in the mean that a track is trusted by."""
 LOOK_AGAIN_S = 0.5
@@ -71,17 +73,17 @@ def quantise(boxes_px: Floats, scores: Floats, least_score: float = 0.0) -> tupl
     Empty and broken boxes go, and those below ``least_score``: give it ``Thresholds.low_score``, below which nothing is
     looked at, and events stay small.
     """
-    boxes = np.round(np.asarray(boxes_px, dtype=np.float64).reshape(-1, 4), 2) + 0.0
-    marks = np.asarray(np.round(np.clip(scores, 0.0, 1.0), 4), dtype=np.float64)
+    boxes = np.asarray(boxes_px, dtype=np.float64).reshape(-1, 4).round(2) + 0.0
+    marks = np.minimum(np.maximum(np.asarray(scores, dtype=np.float64), 0.0), 1.0).round(4)
     usable = np.isfinite(boxes).all(axis=1) & (marks >= least_score) & (boxes[:, 2:] > 0).all(axis=1)
-    return boxes[usable], marks[usable]
+    return (boxes, marks) if usable.all() else (boxes[usable], marks[usable])
 
 
 def step(state: State, given: Input, thresholds: Thresholds) -> tuple[list[DetectionEvent], State]:
-    """``decide``, then every event folded in with ``evolve``; the prediction is computed once for both."""
-    decided, prediction = _decide(state, given, thresholds)
+    """``decide``, then every event folded in with ``evolve``; what both compute is computed once."""
+    decided, sight = _decide(state, given, thresholds)
     for event in decided:
-        state = _fold(state, event, prediction)
+        state = _fold(state, event, sight)
     return decided, state
 
 
@@ -92,7 +94,13 @@ def decide(state: State, given: Input, thresholds: Thresholds) -> list[Detection
 
 def evolve(state: State, event: DetectionEvent) -> State:
     """The state after an event; the event says it all, so no thresholds are needed."""
-    return _fold(state, event, predicted(state, event.at) if isinstance(event, PeopleDetected) else None)
+    if not isinstance(event, PeopleDetected):
+        return _fold(state, event, None)
+    boxes = np.array(event.boxes_px, dtype=np.float64).reshape(-1, 4)
+    is_track = np.array(event.tracks, dtype=np.int64)
+    numbers = is_track + np.array(event.tentative, dtype=np.int64)
+    scores = np.array(event.scores, dtype=np.float64)
+    return _fold(state, event, _Sight(predicted(state, event.at), boxes, scores, numbers, is_track > 0))
 
 
 def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArray[np.intp]:
@@ -104,19 +112,30 @@ def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDA
     covered = geometry.ioa(boxes, boxes)
     np.fill_diagonal(covered, 0.0)
     wanted &= covered.max(axis=1, initial=0.0) < COVERED
-    owner = pair(state, frame.at, cost_of(predicted(state, frame.at), boxes), scores, thresholds)
+    owner = pair(state, frame.at, possible(predicted(state, frame.at), boxes), scores, thresholds)
     fresh = (state.embedded_at >= 0) & (frame.at - state.embedded_at < LOOK_AGAIN_S * 1e6)
     wanted[owner >= 0] &= ~fresh[owner[owner >= 0]]
     return np.flatnonzero(wanted)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sight:
+    """What a frame and its event share: every track's predicted axes (5, N, 4), and of each of M boxes its sides
+    (left, top, width, height), score, the number of its track or candidate (0: none), and whether that is a track.
+    """
+
+    axes: Floats
+    boxes_px: Floats
+    scores: Floats
+    numbers: NDArray[np.int64]
+    is_track: NDArray[np.bool_]
 
 
 def _is_repeat(state: State, frame: FrameSeen) -> bool:
     return frame.frame <= state.frame and frame.session <= state.session
 
 
-def _decide(
-    state: State, given: Input, thresholds: Thresholds
-) -> tuple[list[DetectionEvent], Prediction | None]:
+def _decide(state: State, given: Input, thresholds: Thresholds) -> tuple[list[DetectionEvent], _Sight | None]:
     if isinstance(given, events.SourceChanged):
         return _source_changed(state, given), None
     if _is_repeat(state, given):
@@ -135,9 +154,9 @@ def _decide(
     if expected < given.frame:
         head = _head(given, state.seq + len(decided) + 1)
         decided.append(FramesSkipped(**head, first=expected, last=given.frame - 1))
-    prediction = predicted(state, given.at)
-    decided.append(_people(state, given, prediction, thresholds, state.seq + len(decided) + 1))
-    return decided, prediction
+    people, sight = _people(state, given, thresholds, state.seq + len(decided) + 1)
+    decided.append(people)
+    return decided, sight
 
 
 def _source_changed(state: State, changed: events.SourceChanged) -> list[DetectionEvent]:
@@ -148,36 +167,50 @@ def _source_changed(state: State, changed: events.SourceChanged) -> list[Detecti
     return [CameraOffline(**head, session=changed.session, reason=changed.reason, ended=changed.ended)]
 
 
-def _people(
-    state: State, frame: FrameSeen, prediction: Prediction, thresholds: Thresholds, seq: int
-) -> PeopleDetected:
+def _people(state: State, frame: FrameSeen, thresholds: Thresholds, seq: int) -> tuple[PeopleDetected, _Sight]:
     boxes, scores = frame.boxes_px, frame.scores
-    cost = cost_of(prediction, boxes)
+    axes = predicted(state, frame.at)
+    pairs = possible(axes, boxes)
     dim = state.looks.shape[1]
     if frame.model == state.model and dim and all(len(look) == 2 * dim for look in frame.looks.values()):
-        cost = cost + looks_cost(state, *_looks(frame.looks, len(boxes), dim), thresholds)
-    owner = pair(state, frame.at, cost, scores, thresholds)
-    seen = np.zeros(len(state), dtype=np.bool_)
-    seen[owner[owner >= 0]] = True
-    gap_s, age_s = (frame.at - state.seen_at) / 1e6, (frame.at - state.born_at) / 1e6
-    started = seen & ~state.confirmed & (age_s >= thresholds.confirm_s)
-    ended = state.confirmed & ~seen & (gap_s > thresholds.lost_after_s)
-    lost = state.confirmed & ~seen & (state.seen_at == state.at) & ~ended
-    dropped = ~state.confirmed & ~seen & (gap_s > min(thresholds.confirm_s / 2.0, thresholds.lost_after_s))
+        pairs = with_looks(pairs, state, *_looks(frame.looks, len(boxes), dim), thresholds)
+    owner = pair(state, frame.at, pairs, scores, thresholds)
+    matched = (owner >= 0).nonzero()[0]
+    who = owner[matched]
+    unseen = np.ones(len(state), dtype=np.bool_)
+    unseen[who] = False
+    started = np.zeros(len(state), dtype=np.bool_)
+    waiting = ~state.confirmed[who]
+    if waiting.any():
+        old_enough = frame.at - state.born_at[who] >= thresholds.confirm_s * 1e6
+        started[who] = waiting & (old_enough | (state.doubt[who] * (1.0 - scores[matched]) <= DOUBT))
     numbers = np.zeros(len(boxes), dtype=np.int64)
-    numbers[owner >= 0] = state.ids[owner[owner >= 0]]
+    numbers[matched] = state.ids[who]
     is_track = np.zeros(len(boxes), dtype=np.bool_)
-    is_track[owner >= 0] = (state.confirmed | started)[owner[owner >= 0]]
+    is_track[matched] = (state.confirmed | started)[who]
     fresh = newcomers(boxes, scores, owner, thresholds)
     numbers[fresh] = state.next_track + np.arange(len(fresh))
-    return PeopleDetected(
+    lives = _lives(state, frame.at, unseen, thresholds)
+    people = PeopleDetected(
         **_head(frame, seq), frame=frame.frame, size_px=frame.size_px, detector=frame.detector,
-        boxes_px=[tuple(box) for box in boxes.tolist()], scores=scores.tolist(),
+        boxes_px=list(map(tuple, boxes.tolist())), scores=scores.tolist(),
         tracks=np.where(is_track, numbers, 0).tolist(), tentative=np.where(is_track, 0, numbers).tolist(),
-        started=state.ids[started].tolist(), lost=state.ids[lost].tolist(), ended=state.ids[ended].tolist(),
-        dropped=state.ids[dropped].tolist(),
+        started=state.ids[started].tolist(), **lives,
         embeddings=[Embedding(row=row, model=frame.model, data=frame.looks[row]) for row in sorted(frame.looks)],
     )  # fmt: skip
+    return people, _Sight(axes, boxes, scores, numbers, is_track)
+
+
+def _lives(state: State, at: int, unseen: NDArray[np.bool_], thresholds: Thresholds) -> dict[str, list[int]]:
+    """Which tracks are lost or ended, and which candidates dropped, by not being seen now."""
+    if not unseen.any():
+        return {"lost": [], "ended": [], "dropped": []}
+    gap_us, lost_us = at - state.seen_at, thresholds.lost_after_s * 1e6
+    track = unseen & state.confirmed
+    ended = track & (gap_us > lost_us)
+    lost = track & (state.seen_at == state.at) & ~ended
+    dropped = unseen & ~state.confirmed & (gap_us > min(thresholds.confirm_s * 1e6 / 2.0, lost_us))
+    return {name: state.ids[which].tolist() for name, which in (("lost", lost), ("ended", ended), ("dropped", dropped))}
 
 
 def _head(given: Input, seq: int) -> dict[str, Any]:
@@ -192,50 +225,72 @@ def _looks(looks: Mapping[int, bytes], count: int, dim: int) -> tuple[NDArray[np
     return table, known
 
 
-def _fold(state: State, event: DetectionEvent, prediction: Prediction | None) -> State:
+def _fold(state: State, event: DetectionEvent, sight: _Sight | None) -> State:
     if isinstance(event, CameraOnline):
         return replace(state, seq=event.seq, session=event.session, online=True)
     if isinstance(event, CameraOffline):
         return replace(state, seq=event.seq, session=event.session, online=False)
-    if prediction is None or not isinstance(event, PeopleDetected):
+    if sight is None or not isinstance(event, PeopleDetected):
         return replace(state, seq=event.seq)
-    boxes = np.array(event.boxes_px, dtype=np.float64).reshape(-1, 4)
-    numbers = np.array(event.tracks, dtype=np.int64) + np.array(event.tentative, dtype=np.int64)
-    return _remember(_follow(state, event, prediction, boxes, numbers), event, numbers)
+    state = _follow(state, event, sight)
+    return _remember(state, event, sight.numbers) if event.embeddings else state
 
 
-def _follow(
-    state: State, event: PeopleDetected, prediction: Prediction, boxes: Floats, numbers: NDArray[np.int64]
-) -> State:
-    seen = np.flatnonzero((numbers > 0) & (numbers < state.next_track))
-    new = np.flatnonzero(numbers >= state.next_track)
+def _follow(state: State, event: PeopleDetected, sight: _Sight) -> State:
+    numbers = sight.numbers
+    seen = ((numbers > 0) & (numbers < state.next_track)).nonzero()[0]
     which = np.searchsorted(state.ids, numbers[seen])
-    mean, cov, seen_at = state.mean.copy(), state.cov.copy(), state.seen_at.copy()
-    mean[which], cov[which] = corrected(prediction.mean[which], prediction.cov[which], boxes[seen])
+    boxes, scores = centred(sight.boxes_px), sight.scores
+    axes = _carried(state, event.at, sight, which, boxes[seen]) if len(seen) < len(state) else state.axes.copy()
+    axes[:, which] = corrected(sight.axes[:, which], boxes[seen])
+    seen_at, trust, doubt, confirmed = (
+        each.copy() for each in (state.seen_at, state.trust, state.doubt, state.confirmed)
+    )
+    share = 1.0 - np.exp((state.seen_at[which] - event.at) / 1e6 / TRUST_S)
+    trust[which] += share * (scores[seen] - trust[which])
+    doubt[which] *= 1.0 - scores[seen]
     seen_at[which] = event.at
-    scores = np.array(event.scores, dtype=np.float64)
-    trust = state.trust.copy()
-    trust[which] += (1.0 - np.exp((state.seen_at[which] - event.at) / 1e6 / TRUST_S)) * (scores[seen] - trust[which])
-    confirmed = state.confirmed.copy()
     confirmed[np.searchsorted(state.ids, event.started)] = True
+    moved = replace(
+        state, seq=event.seq, frame=event.frame, at=event.at,
+        axes=axes, seen_at=seen_at, trust=trust, doubt=doubt, confirmed=confirmed,
+    )  # fmt: skip
+    new = (numbers >= state.next_track).nonzero()[0]
+    gone = event.ended + event.dropped
+    return _changed(moved, gone, numbers[new], boxes[new], scores[new]) if gone or len(new) else moved
+
+
+def _carried(state: State, at: int, sight: _Sight, which: NDArray[np.intp], boxes: Floats) -> Floats:
+    """The axes with whoever was not seen moved along with the camera; boxes: centred ones of the tracks ``which``."""
+    steady = (state.seen_at[which] == state.at).nonzero()[0]
+    axes = sight.axes[:, which[steady], :2]
+    moved = camera_motion.common_motion(boxes[steady, :2] - axes[0])
+    if not moved.any():
+        return state.axes.copy()
+    gain = (axes[3] / (axes[2] + measured_variance(boxes[steady]))).mean(axis=0)
+    hidden = np.delete(np.arange(len(state)), which)
+    return camera_motion.carried(state.axes, hidden, (at - state.seen_at[hidden]) / 1e6, moved, gain)
+
+
+def _changed(state: State, gone: list[int], new: NDArray[np.int64], boxes: Floats, scores: Floats) -> State:
+    """Without the tracks ``gone`` and with candidates ``new`` (K,), begun now in ``boxes`` (K, 4), centred."""
     stays = np.ones(len(state), dtype=np.bool_)
-    stays[np.searchsorted(state.ids, event.ended + event.dropped)] = False
-    new_mean, new_cov = born(boxes[new])
-    now = np.full(len(new), event.at, dtype=np.int64)
+    stays[np.searchsorted(state.ids, gone)] = False
+    now, never = np.full(len(new), state.at, dtype=np.int64), np.full(len(new), -1, dtype=np.int64)
+    unknown = np.zeros((len(new), state.looks.shape[1]), dtype=np.float32)
     return replace(
         state,
-        seq=event.seq, frame=event.frame, at=event.at,
-        next_track=int(max(state.next_track - 1, numbers.max(initial=0))) + 1,
-        ids=np.concatenate([state.ids[stays], numbers[new]]),
-        mean=np.concatenate([mean[stays], new_mean]),
-        cov=np.concatenate([cov[stays], new_cov]),
+        next_track=state.next_track + len(new),
+        ids=np.concatenate([state.ids[stays], new]),
+        axes=np.concatenate([state.axes[:, stays], born(boxes)], axis=1),
         born_at=np.concatenate([state.born_at[stays], now]),
-        seen_at=np.concatenate([seen_at[stays], now]),
-        confirmed=np.concatenate([confirmed[stays], np.zeros(len(new), dtype=np.bool_)]),
-        trust=np.concatenate([trust[stays], scores[new]]),
-        looks=np.concatenate([state.looks[stays], np.zeros((len(new), state.looks.shape[1]), dtype=np.float32)]),
-        embedded_at=np.concatenate([state.embedded_at[stays], np.full(len(new), -1, dtype=np.int64)]),
-    )  # fmt: skip
+        seen_at=np.concatenate([state.seen_at[stays], now]),
+        confirmed=np.concatenate([state.confirmed[stays], np.zeros(len(new), dtype=np.bool_)]),
+        trust=np.concatenate([state.trust[stays], scores]),
+        doubt=np.concatenate([state.doubt[stays], 1.0 - scores]),
+        looks=np.concatenate([state.looks[stays], unknown]),
+        embedded_at=np.concatenate([state.embedded_at[stays], never]),
+    )
 
 
 def _remember(state: State, event: PeopleDetected, numbers: NDArray[np.int64]) -> State:
