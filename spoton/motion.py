@@ -80,21 +80,29 @@ def squared_mahalanobis(mean: Floats, cov: Floats, z: Floats, R: Floats, H: Floa
     return distances
 
 
-def predict_axes(axes: Floats, dt_s: Floats, accel_sigma: Floats, walk_variance: Floats) -> Floats:
+def predict_axes(axes: Floats, dt_s: Floats, density: Floats, walk_variance: Floats) -> Floats:
     """Carry independent axes forward: ``predict`` with ``constant_velocity`` for many one-dimensional states at once.
 
-    axes: (5, ...) place, speed, variance of the place, covariance, variance of the speed. dt_s, accel_sigma: as for
-    ``constant_velocity``; walk_variance: added to the variance of the place. All three broadcast to the axes' shape.
+    axes: (5, ...) place, speed, variance of the place, covariance, variance of the speed. dt_s: seconds; density: of
+    the acceleration, the square of ``accel_sigma``; walk_variance: added to the variance of the place. All three
+    broadcast to the shape of the axes.
     """
-    place, speed, place_var, covariance, speed_var = axes
-    gained = accel_sigma * accel_sigma * dt_s
+    speed, covariance, speed_var = axes[1], axes[3], axes[4]
+    gained = density * dt_s
+    out = axes.copy()
     spread = speed_var * dt_s
-    out = np.empty_like(axes)
-    out[0] = place + speed * dt_s
-    out[1] = speed
-    out[2] = place_var + dt_s * (2.0 * covariance + spread + gained * dt_s / 3.0) + walk_variance
-    out[3] = covariance + spread + gained * dt_s / 2.0
-    out[4] = speed_var + gained
+    half = gained * dt_s
+    half *= 0.5
+    out[0] += speed * dt_s
+    out[3] += spread
+    out[3] += half
+    out[4] += gained
+    spread += covariance
+    spread += covariance
+    spread += half * (2.0 / 3.0)
+    spread *= dt_s
+    spread += walk_variance
+    out[2] += spread
     return out
 
 

@@ -9,6 +9,7 @@ ICIP 2017). Only pairs whose grown boxes touch are looked at.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +37,8 @@ LOOKS_WEIGHT = 0.2
 """What looks alone can add to or take from a cost."""
 START_MARGIN = 0.05
 """A box must score this much above the high score to begin a candidate."""
+DENSE = 1000
+"""Up to so many pairs it is faster to look at all of them than to find those whose boxes touch."""
 DUPLICATE = 0.7
 """A box that overlaps a box in use by this much is the same person seen twice."""
 
@@ -57,20 +60,42 @@ def possible(axes: Floats, boxes_px: Floats) -> Pairs:
     """
     place, variance = axes[0], axes[2]
     size = np.maximum(place[:, 2:], 1.0)
-    spread = np.sqrt(variance[:, :2]) - 1.5 * MEASURED * size[:, 1:]
-    margin = GROWTH * np.maximum(spread, 0.0)
-    near, far = place[:, :2] - size / 2.0 - margin, place[:, :2] + size / 2.0 + margin
-    track, box = _touching(near - margin, far + margin, boxes_px)
+    margin = GROWTH * np.maximum(np.sqrt(variance[:, :2]) - 1.5 * MEASURED * size[:, 1:], 0.0)
+    reach = size / 2.0 + margin
+    near, far = place[:, :2] - reach, place[:, :2] + reach
     boxes = centred(boxes_px)
-    off = boxes[box] - place[track]
-    distance = (off * off / (variance[track] + measured_variance(boxes)[box])).sum(axis=1)
-    inside = distance < CHI_SQUARE_GATE
-    if not inside.all():
-        track, box = track[inside], box[inside]
-    overlap = _grown_overlap(near[track], far[track], margin[track], boxes_px[box])
-    tall, taller = size[track, 1], boxes_px[box, 3]
-    cost = 1.0 - overlap + HEIGHT_WEIGHT * (1.0 - np.minimum(tall, taller) / np.maximum(tall, taller))
-    return Pairs(track, box, cost, (len(place), len(boxes_px)))
+    noise = measured_variance(boxes)
+    shape = (len(place), len(boxes))
+    if shape[0] * shape[1] <= DENSE:
+        mine = [each[:, None] for each in (place, variance, near, far, margin)]
+        cost = _cost(mine, boxes_px, boxes, noise)
+        track, box = np.isfinite(cost).nonzero()
+        return Pairs(track, box, cost[track, box], shape)
+    track, box = _touching(near - margin, far + margin, boxes_px)
+    mine = [each.take(track, axis=0) for each in (place, variance, near, far, margin)]
+    cost = _cost(mine, *(each.take(box, axis=0) for each in (boxes_px, boxes, noise)))
+    inside = np.isfinite(cost).nonzero()[0]
+    return Pairs(track[inside], box[inside], cost[inside], shape)
+
+
+def _cost(mine: Sequence[Floats], boxes_px: Floats, boxes: Floats, noise: Floats) -> Floats:
+    """Cost of tracks with boxes, any shapes that broadcast but for the last axis; infinite where impossible.
+
+    mine: of each track place and variance (..., 4), corners after growing and the margin it grew by, each (..., 2).
+    """
+    place, variance, near, far, margin = mine
+    off = boxes - place
+    distance = (off * off / (variance + noise)).sum(axis=-1)
+    low = boxes_px[..., :2] - margin
+    wide = boxes_px[..., 2:] + 2.0 * margin
+    inner = np.minimum(far, low + wide) - np.maximum(near, low)
+    grown = far - near
+    x, y = inner[..., 0], inner[..., 1]
+    shared = x * y
+    union = grown[..., 0] * grown[..., 1] + wide[..., 0] * wide[..., 1] - shared
+    tall, taller = np.maximum(place[..., 3], 1.0), boxes[..., 3]
+    cost = (1.0 + HEIGHT_WEIGHT) - shared / union - HEIGHT_WEIGHT * np.minimum(tall / taller, taller / tall)
+    return np.where((distance < CHI_SQUARE_GATE) & (x > 0.0) & (y > 0.0), cost, np.inf)
 
 
 def with_looks(
@@ -99,12 +124,14 @@ def pair(state: State, at: int, pairs: Pairs, scores: Floats, thresholds: Thresh
     owner = np.full(len(scores), -1, dtype=np.int64)
     free = at - state.seen_at <= thresholds.lost_after_s * 1e6
     high = scores >= thresholds.high_score
-    _stage(pairs, state.confirmed & free, high, FIRST_GATE, owner)
+    track = state.confirmed & free
+    _stage(pairs, track, high, FIRST_GATE, owner)
     if not high.all():
-        current = state.confirmed & free & (state.seen_at == state.at) & (state.trust >= thresholds.high_score)
+        current = track & (state.seen_at == state.at) & (state.trust >= thresholds.high_score)
+        current[owner[owner >= 0]] = False
         _stage(pairs, current, ~high & (scores >= thresholds.low_score), SECOND_GATE, owner)
     if not state.confirmed.all():
-        _stage(pairs, ~state.confirmed & free, high, CANDIDATE_GATE, owner)
+        _stage(pairs, free & ~state.confirmed, high & (owner < 0), CANDIDATE_GATE, owner)
     return owner
 
 
@@ -123,12 +150,8 @@ def newcomers(boxes_px: Floats, scores: Floats, owner: NDArray[np.int64], thresh
 def _stage(
     pairs: Pairs, tracks: NDArray[np.bool_], boxes: NDArray[np.bool_], gate: float, owner: NDArray[np.int64]
 ) -> None:
-    """Give boxes that nobody owns yet to tracks that own none, and write it into ``owner``."""
-    owned = owner >= 0
-    if owned.any():
-        tracks = tracks.copy()
-        tracks[owner[owned]] = False
-    here = (tracks[pairs.track] & (boxes & ~owned)[pairs.box] & (pairs.cost < gate)).nonzero()[0]
+    """Pair some of the tracks with some of the boxes and write into ``owner`` who got which."""
+    here = (tracks[pairs.track] & boxes[pairs.box] & (pairs.cost < gate)).nonzero()[0]
     if len(here):
         row, column = assign_pairs(pairs.track[here], pairs.box[here], pairs.cost[here], pairs.shape, gate)
         owner[column] = row
@@ -143,15 +166,3 @@ def _touching(near: Floats, far: Floats, boxes_px: Floats) -> tuple[Indices, Ind
     touch &= far[:, 1:] > boxes_px[:, 1]
     rows, columns = touch.nonzero()
     return rows, columns
-
-
-def _grown_overlap(near: Floats, far: Floats, margin: Floats, boxes_px: Floats) -> Floats:
-    """(E,) intersection over union of tracks grown to corners (E, 2) with boxes (E, 4) grown by the same margin."""
-    low = boxes_px[:, :2] - margin
-    size = boxes_px[:, 2:] + 2.0 * margin
-    inner = np.minimum(far, low + size) - np.maximum(near, low)
-    grown = far - near
-    shared = inner[:, 0] * inner[:, 1]
-    union = grown[:, 0] * grown[:, 1] + size[:, 0] * size[:, 1] - shared
-    overlap: Floats = shared / union
-    return overlap

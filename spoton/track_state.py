@@ -25,6 +25,7 @@ DRIFT = np.array([0.1, 0.1, 0.06, 0.06])
 """Random walk beside it: gait, lens, a detector that changes its mind; in heights per second^0.5."""
 START_SPEED = np.array([1.0, 0.6, 0.1, 0.1])
 """Of a person just found, in heights per second: walking is about 0.8, and sizes change slowly."""
+_ACCEL_DENSITY, _DRIFT_DENSITY = ACCEL**2, DRIFT**2
 COAST_S = np.array([np.inf, np.inf, 0.3, 0.3])
 """Sizes change on for this long without being seen, positions for as long as the track lives."""
 
@@ -75,10 +76,12 @@ def initial() -> State:
 
 def predicted(state: State, at: int) -> Floats:
     """Every track carried forward to event time ``at``: axes (5, N, 4); a time before ``seen_at`` moves nothing."""
-    elapsed_s = (np.maximum(at - state.seen_at, 0) / 1e6)[:, None]
-    height = np.maximum(state.axes[0, :, 3:], 1.0)
-    walk = (height * DRIFT) ** 2 * elapsed_s
-    return motion.predict_axes(state.axes, np.minimum(elapsed_s, COAST_S), height * ACCEL, walk)
+    elapsed_s = np.maximum(at - state.seen_at, 0)[:, None] / 1e6
+    squared_height = np.maximum(state.axes[0, :, 3:], 1.0) ** 2
+    return motion.predict_axes(
+        state.axes, np.minimum(elapsed_s, COAST_S), squared_height * _ACCEL_DENSITY, squared_height * _DRIFT_DENSITY
+        * elapsed_s,
+    )  # fmt: skip
 
 
 def corrected(axes: Floats, boxes: Floats) -> Floats:

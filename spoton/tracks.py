@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,11 @@ def quantise(boxes_px: Floats, scores: Floats, least_score: float = 0.0) -> tupl
     """
     boxes = np.asarray(boxes_px, dtype=np.float64).reshape(-1, 4).round(2) + 0.0
     marks = np.minimum(np.maximum(np.asarray(scores, dtype=np.float64), 0.0), 1.0).round(4)
+    # Not a number fails every comparison and infinity survives a sum: where all are usable, this is seen at once.
+    if marks.min(initial=1.0) >= least_score and boxes[:, 2:].min(initial=1.0) > 0.0 and isfinite(boxes.sum()):
+        return boxes, marks
     usable = np.isfinite(boxes).all(axis=1) & (marks >= least_score) & (boxes[:, 2:] > 0).all(axis=1)
-    return (boxes, marks) if usable.all() else (boxes[usable], marks[usable])
+    return boxes[usable], marks[usable]
 
 
 def step(state: State, given: Input, thresholds: Thresholds) -> tuple[list[DetectionEvent], State]:
@@ -97,10 +101,9 @@ def evolve(state: State, event: DetectionEvent) -> State:
     if not isinstance(event, PeopleDetected):
         return _fold(state, event, None)
     boxes = np.array(event.boxes_px, dtype=np.float64).reshape(-1, 4)
-    is_track = np.array(event.tracks, dtype=np.int64)
-    numbers = is_track + np.array(event.tentative, dtype=np.int64)
+    numbers = np.array(event.tracks, dtype=np.int64) + np.array(event.tentative, dtype=np.int64)
     scores = np.array(event.scores, dtype=np.float64)
-    return _fold(state, event, _Sight(predicted(state, event.at), boxes, scores, numbers, is_track > 0))
+    return _fold(state, event, _Sight(predicted(state, event.at), boxes, scores, numbers))
 
 
 def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArray[np.intp]:
@@ -121,14 +124,13 @@ def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDA
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sight:
     """What a frame and its event share: every track's predicted axes (5, N, 4), and of each of M boxes its sides
-    (left, top, width, height), score, the number of its track or candidate (0: none), and whether that is a track.
+    (left, top, width, height), score and the number of its track or candidate, 0 for none.
     """
 
     axes: Floats
     boxes_px: Floats
     scores: Floats
     numbers: NDArray[np.int64]
-    is_track: NDArray[np.bool_]
 
 
 def _is_repeat(state: State, frame: FrameSeen) -> bool:
@@ -177,40 +179,40 @@ def _people(state: State, frame: FrameSeen, thresholds: Thresholds, seq: int) ->
     owner = pair(state, frame.at, pairs, scores, thresholds)
     matched = (owner >= 0).nonzero()[0]
     who = owner[matched]
-    unseen = np.ones(len(state), dtype=np.bool_)
-    unseen[who] = False
-    started = np.zeros(len(state), dtype=np.bool_)
-    waiting = ~state.confirmed[who]
-    if waiting.any():
+    ids = state.ids[who]
+    firm = state.confirmed[who]
+    started: list[int] = []
+    if not firm.all():
         old_enough = frame.at - state.born_at[who] >= thresholds.confirm_s * 1e6
-        started[who] = waiting & (old_enough | (state.doubt[who] * (1.0 - scores[matched]) <= DOUBT))
-    numbers = np.zeros(len(boxes), dtype=np.int64)
-    numbers[matched] = state.ids[who]
-    is_track = np.zeros(len(boxes), dtype=np.bool_)
-    is_track[matched] = (state.confirmed | started)[who]
-    fresh = newcomers(boxes, scores, owner, thresholds)
-    numbers[fresh] = state.next_track + np.arange(len(fresh))
-    lives = _lives(state, frame.at, unseen, thresholds)
+        starts = ~firm & (old_enough | (state.doubt[who] * (1.0 - scores[matched]) <= DOUBT))
+        started = np.sort(ids[starts]).tolist()
+        firm |= starts
+    numbers, of_tracks = np.zeros((2, len(boxes)), dtype=np.int64)
+    numbers[matched] = ids
+    of_tracks[matched] = ids * firm
+    if len(matched) < len(boxes):
+        fresh = newcomers(boxes, scores, owner, thresholds)
+        numbers[fresh] = state.next_track + np.arange(len(fresh))
+    lives = _lives(state, frame.at, who, thresholds) if len(who) < len(state) else {}
     people = PeopleDetected(
         **_head(frame, seq), frame=frame.frame, size_px=frame.size_px, detector=frame.detector,
         boxes_px=list(map(tuple, boxes.tolist())), scores=scores.tolist(),
-        tracks=np.where(is_track, numbers, 0).tolist(), tentative=np.where(is_track, 0, numbers).tolist(),
-        started=state.ids[started].tolist(), **lives,
+        tracks=of_tracks.tolist(), tentative=(numbers - of_tracks).tolist(), started=started, **lives,
         embeddings=[Embedding(row=row, model=frame.model, data=frame.looks[row]) for row in sorted(frame.looks)],
     )  # fmt: skip
-    return people, _Sight(axes, boxes, scores, numbers, is_track)
+    return people, _Sight(axes, boxes, scores, numbers)
 
 
-def _lives(state: State, at: int, unseen: NDArray[np.bool_], thresholds: Thresholds) -> dict[str, list[int]]:
-    """Which tracks are lost or ended, and which candidates dropped, by not being seen now."""
-    if not unseen.any():
-        return {"lost": [], "ended": [], "dropped": []}
-    gap_us, lost_us = at - state.seen_at, thresholds.lost_after_s * 1e6
-    track = unseen & state.confirmed
-    ended = track & (gap_us > lost_us)
-    lost = track & (state.seen_at == state.at) & ~ended
-    dropped = unseen & ~state.confirmed & (gap_us > min(thresholds.confirm_s * 1e6 / 2.0, lost_us))
-    return {name: state.ids[which].tolist() for name, which in (("lost", lost), ("ended", ended), ("dropped", dropped))}
+def _lives(state: State, at: int, seen: NDArray[np.int64], thresholds: Thresholds) -> dict[str, list[int]]:
+    """Which tracks are lost or ended, and which candidates dropped, as only the rows ``seen`` were seen."""
+    unseen = np.ones(len(state), dtype=np.bool_)
+    unseen[seen] = False
+    rows = unseen.nonzero()[0]
+    ids, track, seen_at = state.ids[rows], state.confirmed[rows], state.seen_at[rows]
+    gap_us, lost_us = at - seen_at, thresholds.lost_after_s * 1e6
+    over = gap_us > np.where(track, lost_us, min(thresholds.confirm_s * 1e6 / 2.0, lost_us))
+    lost = track & ~over & (seen_at == state.at)
+    return {"lost": ids[lost].tolist(), "ended": ids[track & over].tolist(), "dropped": ids[over & ~track].tolist()}
 
 
 def _head(given: Input, seq: int) -> dict[str, Any]:
@@ -237,39 +239,47 @@ def _fold(state: State, event: DetectionEvent, sight: _Sight | None) -> State:
 
 
 def _follow(state: State, event: PeopleDetected, sight: _Sight) -> State:
-    numbers = sight.numbers
+    numbers, boxes, scores = sight.numbers, centred(sight.boxes_px), sight.scores
     seen = ((numbers > 0) & (numbers < state.next_track)).nonzero()[0]
-    which = np.searchsorted(state.ids, numbers[seen])
-    boxes, scores = centred(sight.boxes_px), sight.scores
-    axes = _carried(state, event.at, sight, which, boxes[seen]) if len(seen) < len(state) else state.axes.copy()
-    axes[:, which] = corrected(sight.axes[:, which], boxes[seen])
-    seen_at, trust, doubt, confirmed = (
-        each.copy() for each in (state.seen_at, state.trust, state.doubt, state.confirmed)
-    )
-    share = 1.0 - np.exp((state.seen_at[which] - event.at) / 1e6 / TRUST_S)
-    trust[which] += share * (scores[seen] - trust[which])
-    doubt[which] *= 1.0 - scores[seen]
+    which = state.ids.searchsorted(numbers[seen])
+    mine, marks, last_at = boxes[seen], scores[seen], state.seen_at[which]
+    foreseen = sight.axes.take(which, axis=1)
+    hidden = len(state) - len(which)
+    axes = _carried(state, event.at, which, last_at, foreseen, mine) if hidden else np.empty_like(state.axes)
+    axes[:, which] = corrected(foreseen, mine)
+    seen_at, trust, doubt = state.seen_at.copy(), state.trust.copy(), state.doubt.copy()
+    trust[which] += (1.0 - np.exp((last_at - event.at) / (1e6 * TRUST_S))) * (marks - trust[which])
+    doubt[which] *= 1.0 - marks
     seen_at[which] = event.at
-    confirmed[np.searchsorted(state.ids, event.started)] = True
+    confirmed = state.confirmed
+    if event.started:
+        confirmed = confirmed.copy()
+        confirmed[state.ids.searchsorted(event.started)] = True
     moved = replace(
         state, seq=event.seq, frame=event.frame, at=event.at,
         axes=axes, seen_at=seen_at, trust=trust, doubt=doubt, confirmed=confirmed,
     )  # fmt: skip
-    new = (numbers >= state.next_track).nonzero()[0]
     gone = event.ended + event.dropped
+    new = (numbers >= state.next_track).nonzero()[0]
     return _changed(moved, gone, numbers[new], boxes[new], scores[new]) if gone or len(new) else moved
 
 
-def _carried(state: State, at: int, sight: _Sight, which: NDArray[np.intp], boxes: Floats) -> Floats:
-    """The axes with whoever was not seen moved along with the camera; boxes: centred ones of the tracks ``which``."""
-    steady = (state.seen_at[which] == state.at).nonzero()[0]
-    axes = sight.axes[:, which[steady], :2]
-    moved = camera_motion.common_motion(boxes[steady, :2] - axes[0])
+def _carried(
+    state: State, at: int, which: NDArray[np.intp], last_at: NDArray[np.int64], foreseen: Floats, boxes: Floats
+) -> Floats:
+    """The axes with whoever was not seen moved along with the camera.
+
+    Those of the rows ``which`` (K,), last seen at ``last_at``, were foreseen, axes (5, K, 4), and seen in ``boxes``.
+    """
+    steady = (last_at == state.at).nonzero()[0]
+    moved = camera_motion.common_motion((boxes[:, :2] - foreseen[0, :, :2])[steady])
     if not moved.any():
         return state.axes.copy()
-    gain = (axes[3] / (axes[2] + measured_variance(boxes[steady]))).mean(axis=0)
+    gain = foreseen[3, :, :2] / (foreseen[2, :, :2] + measured_variance(boxes))
     hidden = np.delete(np.arange(len(state)), which)
-    return camera_motion.carried(state.axes, hidden, (at - state.seen_at[hidden]) / 1e6, moved, gain)
+    return camera_motion.carried(
+        state.axes, hidden, (at - state.seen_at[hidden]) / 1e6, moved, gain[steady].mean(axis=0)
+    )
 
 
 def _changed(state: State, gone: list[int], new: NDArray[np.int64], boxes: Floats, scores: Floats) -> State:
