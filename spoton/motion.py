@@ -107,17 +107,16 @@ def predict_axes(axes: Floats, dt_s: Floats, density: Floats, walk_variance: Flo
 
 
 def update_axes(axes: Floats, z: Floats, noise_variance: Floats) -> Floats:
-    """Correct independent axes (5, ...), each with its own measurement of the place, of the shape of one of the five."""
-    place, speed, place_var, covariance, speed_var = axes
-    total = place_var + noise_variance
-    place_gain, speed_gain = place_var / total, covariance / total
-    innovation = z - place
-    out = np.empty_like(axes)
-    out[0] = place + place_gain * innovation
-    out[1] = speed + speed_gain * innovation
-    out[2] = place_gain * noise_variance
-    out[3] = speed_gain * noise_variance
-    out[4] = speed_var - speed_gain * covariance
+    """Correct independent axes (5, ...), each with its own measurement of the place, of the shape of one of the five.
+
+    noise_variance: broadcasts to that shape.
+    """
+    place, _, place_var, covariance, _ = axes
+    out = axes.copy()
+    gain = axes[2:4] / (place_var + noise_variance)
+    out[:2] += gain * (z - place)
+    out[4] -= gain[1] * covariance
+    np.multiply(gain, noise_variance, out=out[2:4])
     return out
 
 

@@ -54,48 +54,54 @@ class Pairs:
 
 
 def possible(axes: Floats, boxes_px: Floats) -> Pairs:
-    """Pairs of predicted tracks, axes (5, N, 4), and boxes (M, 4) whose grown boxes overlap within the motion gate.
+    """Pairs of predicted tracks, axes (5, 4, N), and boxes (M, 4) whose grown boxes overlap within the motion gate.
 
     The cost is one less their overlap, and more where the heights differ.
     """
     place, variance = axes[0], axes[2]
-    size = np.maximum(place[:, 2:], 1.0)
-    margin = GROWTH * np.maximum(np.sqrt(variance[:, :2]) - 1.5 * MEASURED * size[:, 1:], 0.0)
+    size = np.maximum(place[2:], 1.0)
+    margin = np.sqrt(variance[:2])
+    margin -= (1.5 * MEASURED) * size[1]
+    margin = GROWTH * np.maximum(margin, 0.0)
     reach = size / 2.0 + margin
-    near, far = place[:, :2] - reach, place[:, :2] + reach
+    near, far = place[:2] - reach, place[:2] + reach
     boxes = centred(boxes_px)
-    noise = measured_variance(boxes)
-    shape = (len(place), len(boxes))
+    mine = (place, variance, near, far, margin)
+    theirs = (boxes, boxes[:2] - boxes[2:] / 2.0, boxes[:2] + boxes[2:] / 2.0, measured_variance(boxes))
+    shape = (len(place[0]), len(boxes_px))
     if shape[0] * shape[1] <= DENSE:
-        mine = [each[:, None] for each in (place, variance, near, far, margin)]
-        cost = _cost(mine, boxes_px, boxes, noise)
-        track, box = np.isfinite(cost).nonzero()
+        cost = _cost(*(each[..., None] for each in mine), *(each[..., None, :] for each in theirs))
+        track, box = (cost < np.inf).nonzero()
         return Pairs(track, box, cost[track, box], shape)
-    track, box = _touching(near - margin, far + margin, boxes_px)
-    mine = [each.take(track, axis=0) for each in (place, variance, near, far, margin)]
-    cost = _cost(mine, *(each.take(box, axis=0) for each in (boxes_px, boxes, noise)))
-    inside = np.isfinite(cost).nonzero()[0]
+    track, box = _touching(near - margin, far + margin, theirs[1], theirs[2])
+    cost = _cost(*(each.take(track, axis=-1) for each in mine), *(each.take(box, axis=-1) for each in theirs))
+    inside = (cost < np.inf).nonzero()[0]
     return Pairs(track[inside], box[inside], cost[inside], shape)
 
 
-def _cost(mine: Sequence[Floats], boxes_px: Floats, boxes: Floats, noise: Floats) -> Floats:
-    """Cost of tracks with boxes, any shapes that broadcast but for the last axis; infinite where impossible.
+def _cost(
+    place: Floats, variance: Floats, near: Floats, far: Floats, margin: Floats,
+    boxes: Floats, low: Floats, high: Floats, noise: Floats,
+) -> Floats:  # fmt: skip
+    """Cost of tracks with boxes, any shapes that broadcast but for the first axis; infinite where impossible.
 
-    mine: of each track place and variance (..., 4), corners after growing and the margin it grew by, each (..., 2).
+    place, variance: of each track, (4, ...); near, far: its corners after it grew by margin, (2, ...) each. boxes:
+    centred, (4, ...); low, high: their corners, (2, ...); noise: (...).
     """
-    place, variance, near, far, margin = mine
     off = boxes - place
-    distance = (off * off / (variance + noise)).sum(axis=-1)
-    low = boxes_px[..., :2] - margin
-    wide = boxes_px[..., 2:] + 2.0 * margin
-    inner = np.minimum(far, low + wide) - np.maximum(near, low)
-    grown = far - near
-    x, y = inner[..., 0], inner[..., 1]
+    off *= off
+    off /= variance + noise
+    distance = off.sum(axis=0)
+    low, high = low - margin, high + margin
+    inner = np.minimum(far, high) - np.maximum(near, low)
+    x, y = np.maximum(inner, 0.0)
     shared = x * y
-    union = grown[..., 0] * grown[..., 1] + wide[..., 0] * wide[..., 1] - shared
-    tall, taller = np.maximum(place[..., 3], 1.0), boxes[..., 3]
-    cost = (1.0 + HEIGHT_WEIGHT) - shared / union - HEIGHT_WEIGHT * np.minimum(tall / taller, taller / tall)
-    return np.where((distance < CHI_SQUARE_GATE) & (x > 0.0) & (y > 0.0), cost, np.inf)
+    wide, tall = far - near
+    their_wide, their_tall = high - low
+    union = wide * tall + their_wide * their_tall - shared
+    ratio = np.maximum(place[3], 1.0) / boxes[3]
+    cost = (1.0 + HEIGHT_WEIGHT) - shared / union - HEIGHT_WEIGHT * np.minimum(ratio, 1.0 / ratio)
+    return np.where((distance < CHI_SQUARE_GATE) & (shared > 0.0), cost, np.inf)
 
 
 def with_looks(
@@ -157,12 +163,11 @@ def _stage(
         owner[column] = row
 
 
-def _touching(near: Floats, far: Floats, boxes_px: Floats) -> tuple[Indices, Indices]:
-    """Rows of (N, 2) corners and of boxes (M, 4) that overlap, ordered by the former."""
-    edge = boxes_px[:, :2] + boxes_px[:, 2:]
-    touch = near[:, :1] < edge[:, 0]
-    touch &= far[:, :1] > boxes_px[:, 0]
-    touch &= near[:, 1:] < edge[:, 1]
-    touch &= far[:, 1:] > boxes_px[:, 1]
-    rows, columns = touch.nonzero()
-    return rows, columns
+def _touching(near: Floats, far: Floats, low: Floats, high: Floats) -> tuple[Indices, Indices]:
+    """Which of N tracks and M boxes overlap, ordered by track; corners (2, N) and (2, M)."""
+    touch = near[0][:, None] < high[0]
+    touch &= far[0][:, None] > low[0]
+    touch &= near[1][:, None] < high[1]
+    touch &= far[1][:, None] > low[1]
+    track, box = touch.nonzero()
+    return track, box

@@ -19,14 +19,14 @@ Bools = NDArray[np.bool_]
 # All noise is relative to the height of the person's box, in seconds, so that neither resolution nor frame rate enters.
 MEASURED = 0.05
 """Standard deviation of a detector's box, in heights."""
-ACCEL = np.array([0.2, 0.2, 0.06, 0.06])
+ACCEL = np.array([0.2, 0.2, 0.06, 0.06])[:, None]
 """Of centre x, y, width and height, in heights per second^1.5."""
-DRIFT = np.array([0.1, 0.1, 0.06, 0.06])
+DRIFT = np.array([0.1, 0.1, 0.06, 0.06])[:, None]
 """Random walk beside it: gait, lens, a detector that changes its mind; in heights per second^0.5."""
-START_SPEED = np.array([1.0, 0.6, 0.1, 0.1])
+START_SPEED = np.array([1.0, 0.6, 0.1, 0.1])[:, None]
 """Of a person just found, in heights per second: walking is about 0.8, and sizes change slowly."""
 _ACCEL_DENSITY, _DRIFT_DENSITY = ACCEL**2, DRIFT**2
-COAST_S = np.array([np.inf, np.inf, 0.3, 0.3])
+COAST_S = np.array([np.inf, np.inf, 0.3, 0.3])[:, None]
 """Sizes change on for this long without being seen, positions for as long as the track lives."""
 
 
@@ -35,7 +35,7 @@ class State:
     """One camera between two frames; N tracks and candidates, ascending by id.
 
     seq: events so far. frame, at: of the last frame, -1 before the first. session, online: of the source.
-    next_track: the next id to give. axes: (5, N, 4) place, speed, variance of the place, covariance of place and speed,
+    next_track: the next id to give. axes: (5, 4, N) place, speed, variance of the place, covariance of place and speed,
     variance of the speed (px, seconds) of centre x, centre y, width and height, when the track was last seen. born_at,
     seen_at: (N,) microseconds. confirmed: (N,), False for candidates. trust: (N,) mean score of late. doubt: (N,) how
     probable it is that all that a candidate was seen in were false alarms. model: which embedder made ``looks``, (N, D)
@@ -68,45 +68,45 @@ def initial() -> State:
     integers = np.zeros(0, dtype=np.int64)
     return State(
         seq=0, frame=-1, at=-1, session=-1, online=False, next_track=1,
-        ids=integers, axes=np.zeros((5, 0, 4)), born_at=integers, seen_at=integers,
+        ids=integers, axes=np.zeros((5, 4, 0)), born_at=integers, seen_at=integers,
         confirmed=np.zeros(0, dtype=np.bool_), trust=np.zeros(0), doubt=np.zeros(0),
         model="", looks=np.zeros((0, 0), dtype=np.float32), embedded_at=integers,
     )  # fmt: skip
 
 
 def predicted(state: State, at: int) -> Floats:
-    """Every track carried forward to event time ``at``: axes (5, N, 4); a time before ``seen_at`` moves nothing."""
-    elapsed_s = np.maximum(at - state.seen_at, 0)[:, None] / 1e6
-    squared_height = np.maximum(state.axes[0, :, 3:], 1.0) ** 2
+    """Every track carried forward to event time ``at``: axes (5, 4, N); a time before ``seen_at`` moves nothing."""
+    elapsed_s = np.maximum(at - state.seen_at, 0) / 1e6
+    squared_height = np.maximum(state.axes[0, 3], 1.0) ** 2
+    walk = _DRIFT_DENSITY * (squared_height * elapsed_s)
     return motion.predict_axes(
-        state.axes, np.minimum(elapsed_s, COAST_S), squared_height * _ACCEL_DENSITY, squared_height * _DRIFT_DENSITY
-        * elapsed_s,
-    )  # fmt: skip
+        state.axes, np.minimum(elapsed_s, COAST_S), _ACCEL_DENSITY * squared_height, walk
+    )
 
 
 def corrected(axes: Floats, boxes: Floats) -> Floats:
-    """Predicted axes (5, K, 4) after each track was seen in its own box (K, 4), as ``centred`` gives them."""
+    """Predicted axes (5, 4, K) after each track was seen in its own box (4, K), as ``centred`` gives them."""
     return motion.update_axes(axes, boxes, measured_variance(boxes))
 
 
 def born(boxes: Floats) -> Floats:
-    """Axes (5, K, 4) of people seen for the first time, in boxes as ``centred`` gives them."""
-    axes = np.zeros((5, len(boxes), 4))
+    """Axes (5, 4, K) of people seen for the first time, in boxes as ``centred`` gives them."""
+    axes = np.zeros((5, *boxes.shape))
     axes[0] = boxes
     axes[2] = measured_variance(boxes)
-    axes[4] = (START_SPEED * np.maximum(boxes[:, 3:], 1.0)) ** 2
+    axes[4] = (START_SPEED * np.maximum(boxes[3], 1.0)) ** 2
     return axes
 
 
 def measured_variance(boxes: Floats) -> Floats:
-    """(N, 1) variance in px^2 of each side of a box (N, 4), whose last column is its height."""
-    return (MEASURED * np.maximum(boxes[:, 3:], 1.0)) ** 2
+    """(N,) variance in px^2 of each side of a box (4, N), whose last row is its height."""
+    return (MEASURED * np.maximum(boxes[3], 1.0)) ** 2
 
 
 def centred(boxes_px: Floats) -> Floats:
-    """(N, 4) left, top, width, height to centre x, centre y, width, height."""
-    boxes = boxes_px.copy()
-    boxes[:, :2] += boxes_px[:, 2:] / 2.0
+    """Boxes (N, 4) left, top, width, height to (4, N) centre x, centre y, width, height."""
+    boxes = boxes_px.T.copy()
+    boxes[:2] += boxes[2:] / 2.0
     return boxes
 
 

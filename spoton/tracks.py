@@ -123,7 +123,7 @@ def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDA
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sight:
-    """What a frame and its event share: every track's predicted axes (5, N, 4), and of each of M boxes its sides
+    """What a frame and its event share: every track's predicted axes (5, 4, N), and of each of M boxes its sides
     (left, top, width, height), score and the number of its track or candidate, 0 for none.
     """
 
@@ -242,11 +242,11 @@ def _follow(state: State, event: PeopleDetected, sight: _Sight) -> State:
     numbers, boxes, scores = sight.numbers, centred(sight.boxes_px), sight.scores
     seen = ((numbers > 0) & (numbers < state.next_track)).nonzero()[0]
     which = state.ids.searchsorted(numbers[seen])
-    mine, marks, last_at = boxes[seen], scores[seen], state.seen_at[which]
-    foreseen = sight.axes.take(which, axis=1)
+    mine, marks, last_at = boxes.take(seen, axis=1), scores[seen], state.seen_at[which]
+    foreseen = sight.axes.take(which, axis=2)
     hidden = len(state) - len(which)
     axes = _carried(state, event.at, which, last_at, foreseen, mine) if hidden else np.empty_like(state.axes)
-    axes[:, which] = corrected(foreseen, mine)
+    axes[:, :, which] = corrected(foreseen, mine)
     seen_at, trust, doubt = state.seen_at.copy(), state.trust.copy(), state.doubt.copy()
     trust[which] += (1.0 - np.exp((last_at - event.at) / (1e6 * TRUST_S))) * (marks - trust[which])
     doubt[which] *= 1.0 - marks
@@ -261,7 +261,7 @@ def _follow(state: State, event: PeopleDetected, sight: _Sight) -> State:
     )  # fmt: skip
     gone = event.ended + event.dropped
     new = (numbers >= state.next_track).nonzero()[0]
-    return _changed(moved, gone, numbers[new], boxes[new], scores[new]) if gone or len(new) else moved
+    return _changed(moved, gone, numbers[new], boxes[:, new], scores[new]) if gone or len(new) else moved
 
 
 def _carried(
@@ -269,21 +269,21 @@ def _carried(
 ) -> Floats:
     """The axes with whoever was not seen moved along with the camera.
 
-    Those of the rows ``which`` (K,), last seen at ``last_at``, were foreseen, axes (5, K, 4), and seen in ``boxes``.
+    Those of the rows ``which`` (K,), last seen at ``last_at``, were foreseen, axes (5, 4, K), and seen in ``boxes``.
     """
     steady = (last_at == state.at).nonzero()[0]
-    moved = camera_motion.common_motion((boxes[:, :2] - foreseen[0, :, :2])[steady])
+    moved = camera_motion.common_motion((boxes[:2] - foreseen[0, :2])[:, steady])
     if not moved.any():
         return state.axes.copy()
-    gain = foreseen[3, :, :2] / (foreseen[2, :, :2] + measured_variance(boxes))
+    gain = foreseen[3, :2] / (foreseen[2, :2] + measured_variance(boxes))
     hidden = np.delete(np.arange(len(state)), which)
     return camera_motion.carried(
-        state.axes, hidden, (at - state.seen_at[hidden]) / 1e6, moved, gain[steady].mean(axis=0)
+        state.axes, hidden, (at - state.seen_at[hidden]) / 1e6, moved, gain[:, steady].mean(axis=1)
     )
 
 
 def _changed(state: State, gone: list[int], new: NDArray[np.int64], boxes: Floats, scores: Floats) -> State:
-    """Without the tracks ``gone`` and with candidates ``new`` (K,), begun now in ``boxes`` (K, 4), centred."""
+    """Without the tracks ``gone`` and with candidates ``new`` (K,), begun now in ``boxes`` (4, K), centred."""
     stays = np.ones(len(state), dtype=np.bool_)
     stays[np.searchsorted(state.ids, gone)] = False
     now, never = np.full(len(new), state.at, dtype=np.int64), np.full(len(new), -1, dtype=np.int64)
@@ -292,7 +292,7 @@ def _changed(state: State, gone: list[int], new: NDArray[np.int64], boxes: Float
         state,
         next_track=state.next_track + len(new),
         ids=np.concatenate([state.ids[stays], new]),
-        axes=np.concatenate([state.axes[:, stays], born(boxes)], axis=1),
+        axes=np.concatenate([state.axes[:, :, stays], born(boxes)], axis=2),
         born_at=np.concatenate([state.born_at[stays], now]),
         seen_at=np.concatenate([state.seen_at[stays], now]),
         confirmed=np.concatenate([state.confirmed[stays], np.zeros(len(new), dtype=np.bool_)]),
