@@ -40,18 +40,17 @@ def assign(cost: Floats, gate: float) -> tuple[Indices, Indices]:
     return rows[taken], columns[chosen[taken]]
 
 
-def assign_pairs(
-    rows: Indices, columns: Indices, cost: Floats, shape: tuple[int, int], gate: float
-) -> tuple[Indices, Indices]:
-    """The same as ``assign`` for a matrix of ``shape`` that is impossible but for the pairs given.
+def assign_pairs(rows: Indices, columns: Indices, cost: Floats, gate: float) -> tuple[Indices, Indices]:
+    """The same as ``assign`` for a matrix that is impossible but for the pairs given.
 
-    rows, columns, cost: (E,), ordered by row, no pair twice, every cost below ``gate``. Pairs that nothing competes
-    with are made at once; the others go to a sparse solver (Volgenant 1996), where leaving a row or a column alone
-    costs half of ``gate``.
+    rows, columns, cost: (E,), at least one, ordered by row, no pair twice, every cost below ``gate``. Pairs that
+    nothing competes with are made at once; the others go to a sparse solver (Volgenant, 1996), where leaving a row or
+    a column alone costs half of ``gate``.
     """
-    alone = (np.bincount(rows, minlength=shape[0])[rows] == 1) & (np.bincount(columns, minlength=shape[1])[columns] == 1)
-    if alone.all():
+    of_row, of_column = np.bincount(rows), np.bincount(columns)
+    if of_row.max() == 1 and of_column.max() == 1:
         return rows, columns
+    alone = (of_row[rows] == 1) & (of_column[columns] == 1)
     made, left = alone.nonzero()[0], (~alone).nonzero()[0]
     chosen = np.concatenate([made, left[_contested(rows[left], columns[left], cost[left], gate)]])
     chosen.sort()

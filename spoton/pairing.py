@@ -9,7 +9,6 @@ ICIP 2017). Only pairs whose grown boxes touch are looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,12 +44,11 @@ DUPLICATE = 0.7
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """What is possible between N tracks and M boxes. track, box: (E,) ordered by track; cost: (E,); shape: (N, M)."""
+    """What is possible between N tracks and M boxes. track, box: (E,) ordered by track; cost: (E,)."""
 
     track: Indices
     box: Indices
     cost: Floats
-    shape: tuple[int, int]
 
 
 def possible(axes: Floats, boxes_px: Floats) -> Pairs:
@@ -63,41 +61,42 @@ def possible(axes: Floats, boxes_px: Floats) -> Pairs:
     margin = np.sqrt(variance[:2])
     margin -= (1.5 * MEASURED) * size[1]
     margin = GROWTH * np.maximum(margin, 0.0)
-    reach = size / 2.0 + margin
-    near, far = place[:2] - reach, place[:2] + reach
     boxes = centred(boxes_px)
-    mine = (place, variance, near, far, margin)
-    theirs = (boxes, boxes[:2] - boxes[2:] / 2.0, boxes[:2] + boxes[2:] / 2.0, measured_variance(boxes))
-    shape = (len(place[0]), len(boxes_px))
-    if shape[0] * shape[1] <= DENSE:
+    mine = (place, variance, _edges(place[:2], size / 2.0 + margin), np.concatenate([margin, margin]))
+    theirs = (boxes, _edges(boxes[:2], boxes[2:] / 2.0), measured_variance(boxes))
+    if place.shape[1] * len(boxes_px) <= DENSE:
         cost = _cost(*(each[..., None] for each in mine), *(each[..., None, :] for each in theirs))
         track, box = (cost < np.inf).nonzero()
-        return Pairs(track, box, cost[track, box], shape)
-    track, box = _touching(near - margin, far + margin, theirs[1], theirs[2])
+        return Pairs(track, box, cost[track, box])
+    track, box = _touching(mine[2] + mine[3], theirs[1])
     cost = _cost(*(each.take(track, axis=-1) for each in mine), *(each.take(box, axis=-1) for each in theirs))
     inside = (cost < np.inf).nonzero()[0]
-    return Pairs(track[inside], box[inside], cost[inside], shape)
+    return Pairs(track[inside], box[inside], cost[inside])
+
+
+def _edges(centre: Floats, reach: Floats) -> Floats:
+    """(4, N) right, bottom, and left and top negated: so the lesser of two of each bounds what two boxes share."""
+    return np.concatenate([centre + reach, reach - centre])
 
 
 def _cost(
-    place: Floats, variance: Floats, near: Floats, far: Floats, margin: Floats,
-    boxes: Floats, low: Floats, high: Floats, noise: Floats,
-) -> Floats:  # fmt: skip
+    place: Floats, variance: Floats, edges: Floats, margin: Floats, boxes: Floats, their_edges: Floats, noise: Floats
+) -> Floats:
     """Cost of tracks with boxes, any shapes that broadcast but for the first axis; infinite where impossible.
 
-    place, variance: of each track, (4, ...); near, far: its corners after it grew by margin, (2, ...) each. boxes:
-    centred, (4, ...); low, high: their corners, (2, ...); noise: (...).
+    place, variance: of each track, (4, ...); edges: as ``_edges`` gives them, after it grew by margin, (4, ...). boxes:
+    centred, their_edges: before they grow, (4, ...); noise: (...).
     """
     off = boxes - place
     off *= off
     off /= variance + noise
     distance = off.sum(axis=0)
-    low, high = low - margin, high + margin
-    inner = np.minimum(far, high) - np.maximum(near, low)
-    x, y = np.maximum(inner, 0.0)
+    their_edges = their_edges + margin
+    inner = np.minimum(edges, their_edges)
+    x, y = np.maximum(inner[:2] + inner[2:], 0.0)
     shared = x * y
-    wide, tall = far - near
-    their_wide, their_tall = high - low
+    wide, tall = edges[:2] + edges[2:]
+    their_wide, their_tall = their_edges[:2] + their_edges[2:]
     union = wide * tall + their_wide * their_tall - shared
     ratio = np.maximum(place[3], 1.0) / boxes[3]
     cost = (1.0 + HEIGHT_WEIGHT) - shared / union - HEIGHT_WEIGHT * np.minimum(ratio, 1.0 / ratio)
@@ -159,15 +158,16 @@ def _stage(
     """Pair some of the tracks with some of the boxes and write into ``owner`` who got which."""
     here = (tracks[pairs.track] & boxes[pairs.box] & (pairs.cost < gate)).nonzero()[0]
     if len(here):
-        row, column = assign_pairs(pairs.track[here], pairs.box[here], pairs.cost[here], pairs.shape, gate)
+        row, column = assign_pairs(pairs.track[here], pairs.box[here], pairs.cost[here], gate)
         owner[column] = row
 
 
-def _touching(near: Floats, far: Floats, low: Floats, high: Floats) -> tuple[Indices, Indices]:
-    """Which of N tracks and M boxes overlap, ordered by track; corners (2, N) and (2, M)."""
-    touch = near[0][:, None] < high[0]
-    touch &= far[0][:, None] > low[0]
-    touch &= near[1][:, None] < high[1]
-    touch &= far[1][:, None] > low[1]
+def _touching(edges: Floats, their_edges: Floats) -> tuple[Indices, Indices]:
+    """Which of N tracks and M boxes overlap, ordered by track; edges as ``_edges`` gives them."""
+    (right, bottom, left, top), (their_right, their_bottom, their_left, their_top) = edges, their_edges
+    touch = right[:, None] > -their_left
+    touch &= left[:, None] > -their_right
+    touch &= bottom[:, None] > -their_top
+    touch &= top[:, None] > -their_bottom
     track, box = touch.nonzero()
     return track, box

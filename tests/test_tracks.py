@@ -1,6 +1,8 @@
 """One camera's tracker: replay is exact, repeats are nothing, ids hold at any frame rate."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -10,9 +12,12 @@ from hypothesis import strategies as st
 
 from spoton import events, pairing, tracks
 from spoton.errors import InputError
+from spoton.offline.mot_text import BoxRows, read_boxes
+from spoton.offline.scores import score_boxes
 from spoton.site import Thresholds
 from spoton.track_state import predicted
 
+SHARED = Path(os.environ.get("SPOTON_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 THRESHOLDS = Thresholds()
 SIZE = (1280, 720)
 
@@ -370,3 +375,53 @@ def test_nothing_is_possible_beyond_the_motion_gate():
     pairs = pairing.possible(predicted(state, state.at + 100_000), boxes)
     assert pairs.box.tolist() == [0]
     assert pairs.cost[0] < 0.2
+
+
+def test_a_crowd_is_paired_the_same_by_touch_as_by_looking_at_all(monkeypatch):
+    frames = [_frame(i, b, s) for i, (b, s, _) in enumerate(_walkers(10.0, 2.0, seed=5, people=25))]
+    whole = _run(frames)
+    monkeypatch.setattr(pairing, "DENSE", 0)
+    touching = _run(frames)
+    assert [events.encode(e) for e in touching[0]] == [events.encode(e) for e in whole[0]]
+    assert tracks.pack(touching[1]) == tracks.pack(whole[1])
+
+
+def test_unequal_heights_cost_extra():
+    _, state = _run([_frame(i, [[100, 100, 40, 100]]) for i in range(20)])
+    axes = predicted(state, state.at + 100_000)
+    boxes = np.array([[100, 95, 40, 110.0], [98, 100, 44, 100.0]])
+    tall, wide = pairing.possible(axes, boxes).cost
+    assert tall > wide + 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "camera", "fps", "kept", "least"),
+    [
+        ("pets09_s2l1", "View_001", 10.0, slice(None, None, 2), 83),
+        ("pets09_s2l1", "View_001", 10.0, slice(None, None, 5), 65),
+        ("MOT17-11", "MOT17-11", 30.0, slice(None, None, 3), 75),
+        ("MOT17-11", "MOT17-11", 30.0, slice(None, None, 6), 68),
+        ("MOT17-11", "MOT17-11", 30.0, slice(None, None, 15), 38),
+        ("MOT17-11", "MOT17-11", 30.0, None, 78),
+    ],
+    ids=["pets 5 fps", "pets 2 fps", "mot 10 fps", "mot 5 fps", "mot 2 fps", "mot half dropped by chance"],
+)
+def test_a_thinned_sequence_keeps_its_identities(name, camera, fps, kept, least):
+    """Only the times of the frames tell the tracker; the floor is a few points below what was measured."""
+    folder = SHARED / "seqs" / name
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there (SPOTON_SHARED)")
+    found, truth = (read_boxes(folder / part / f"{camera}.txt") for part in ("det", "gt"))
+    count = int(truth.frames.max())
+    numbers = np.arange(count)[kept] if kept else np.flatnonzero(np.random.default_rng(0).random(count) < 0.5)
+    state, rows = tracks.initial(), []
+    for number in numbers.tolist():
+        here = found.frames == number + 1
+        seen = _frame(number, found.boxes_px[here], found.scores[here], fps=fps)
+        decided, state = tracks.step(state, seen, THRESHOLDS)
+        event = decided[-1]
+        rows += [(number + 1, t, *box, 1.0) for t, box in zip(event.tracks, event.boxes_px, strict=True) if t]
+    table = np.array(rows)
+    said = BoxRows(table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:6], table[:, 6])
+    scores = score_boxes(truth.only(np.isin(truth.frames, numbers + 1)), said)
+    assert scores.idf1 >= least

@@ -1,7 +1,7 @@
 """Trackers that ours is measured beside, at their defaults: those of the `trackers` package (Apache-2.0).
 
-The package is for this measurement alone and is not part of any installation: it asks for ``opencv-python``, whose files
-are those of ``opencv-python-headless``, which SpotOn uses.
+The package is for this measurement alone and is no part of any installation, not even as an extra: it asks for
+``opencv-python``, which writes the same files as ``opencv-python-headless``, which SpotOn uses.
 """
 
 from __future__ import annotations
