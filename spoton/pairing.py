@@ -30,8 +30,8 @@ FIRST_GATE = 0.85
 SECOND_GATE = 0.5
 CANDIDATE_GATE = 0.7
 """Highest cost, one less overlap, per stage."""
-CHI_SQUARE_GATE = 20.0
-"""Squared Mahalanobis distance over 4 degrees of freedom: 1 in 2000 by chance, and detectors have heavier tails."""
+CHI_SQUARE_GATE = 24.0
+"""Squared Mahalanobis distance over 4 degrees of freedom: 1 in 12 000 by chance, but detectors have heavier tails."""
 LOOKS_WEIGHT = 0.2
 """What looks alone can add to or take from a cost."""
 START_MARGIN = 0.05

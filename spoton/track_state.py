@@ -100,7 +100,8 @@ def born(boxes: Floats) -> Floats:
 
 def measured_variance(boxes: Floats) -> Floats:
     """(N,) variance in px^2 of each side of a box (4, N), whose last row is its height."""
-    return (MEASURED * np.maximum(boxes[3], 1.0)) ** 2
+    deviation: Floats = MEASURED * np.maximum(boxes[3], 1.0)
+    return deviation * deviation
 
 
 def centred(boxes_px: Floats) -> Floats:

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton import camera_motion, events, geometry
+from spoton import events, geometry
 from spoton.events import CameraOffline, CameraOnline, DetectionEvent, Embedding, FramesSkipped, PeopleDetected
+from spoton.following import Sight, follow, sight_of
 from spoton.pairing import newcomers, pair, possible, with_looks
 from spoton.site import Thresholds
-from spoton.track_state import State, born, centred, corrected, initial, measured_variance, pack, predicted, unpack
+from spoton.track_state import State, initial, pack, predicted, unpack
 
 __all__ = [
     "FrameSeen", "Input", "State", "decide", "evolve", "initial", "pack", "quantise", "rows_to_embed", "step", "unpack",
@@ -29,14 +30,10 @@ Floats = NDArray[np.float64]
 
 DOUBT = 0.1
 """A candidate whose sightings are all false alarms with no more than this probability starts before ``confirm_s``."""
-TRUST_S = 0.5
-"""How long a score counts in the mean that a track is trusted by."""
 LOOK_AGAIN_S = 0.5
 """A track's look is taken again after this long."""
 COVERED = 0.4
 """A box covered by another by this much shows somebody else too."""
-LOOK_MEMORY = 0.8
-"""What a track's look keeps of itself at each new one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,12 +95,7 @@ def decide(state: State, given: Input, thresholds: Thresholds) -> list[Detection
 
 def evolve(state: State, event: DetectionEvent) -> State:
     """The state after an event; the event says it all, so no thresholds are needed."""
-    if not isinstance(event, PeopleDetected):
-        return _fold(state, event, None)
-    boxes = np.array(event.boxes_px, dtype=np.float64).reshape(-1, 4)
-    numbers = np.array(event.tracks, dtype=np.int64) + np.array(event.tentative, dtype=np.int64)
-    scores = np.array(event.scores, dtype=np.float64)
-    return _fold(state, event, _Sight(predicted(state, event.at), boxes, scores, numbers))
+    return _fold(state, event, sight_of(state, event) if isinstance(event, PeopleDetected) else None)
 
 
 def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArray[np.intp]:
@@ -121,23 +113,11 @@ def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDA
     return np.flatnonzero(wanted)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sight:
-    """What a frame and its event share: every track's predicted axes (5, 4, N), and of each of M boxes its sides
-    (left, top, width, height), score and the number of its track or candidate, 0 for none.
-    """
-
-    axes: Floats
-    boxes_px: Floats
-    scores: Floats
-    numbers: NDArray[np.int64]
-
-
 def _is_repeat(state: State, frame: FrameSeen) -> bool:
     return frame.frame <= state.frame and frame.session <= state.session
 
 
-def _decide(state: State, given: Input, thresholds: Thresholds) -> tuple[list[DetectionEvent], _Sight | None]:
+def _decide(state: State, given: Input, thresholds: Thresholds) -> tuple[list[DetectionEvent], Sight | None]:
     if isinstance(given, events.SourceChanged):
         return _source_changed(state, given), None
     if _is_repeat(state, given):
@@ -169,7 +149,7 @@ def _source_changed(state: State, changed: events.SourceChanged) -> list[Detecti
     return [CameraOffline(**head, session=changed.session, reason=changed.reason, ended=changed.ended)]
 
 
-def _people(state: State, frame: FrameSeen, thresholds: Thresholds, seq: int) -> tuple[PeopleDetected, _Sight]:
+def _people(state: State, frame: FrameSeen, thresholds: Thresholds, seq: int) -> tuple[PeopleDetected, Sight]:
     boxes, scores = frame.boxes_px, frame.scores
     axes = predicted(state, frame.at)
     pairs = possible(axes, boxes)
@@ -193,18 +173,21 @@ def _people(state: State, frame: FrameSeen, thresholds: Thresholds, seq: int) ->
     if len(matched) < len(boxes):
         fresh = newcomers(boxes, scores, owner, thresholds)
         numbers[fresh] = state.next_track + np.arange(len(fresh))
-    lives = _lives(state, frame.at, who, thresholds) if len(who) < len(state) else {}
+    lost, ended, dropped = _unseen(state, frame.at, who, thresholds) if len(who) < len(state) else ([], [], [])
     people = PeopleDetected(
         **_head(frame, seq), frame=frame.frame, size_px=frame.size_px, detector=frame.detector,
         boxes_px=list(map(tuple, boxes.tolist())), scores=scores.tolist(),
-        tracks=of_tracks.tolist(), tentative=(numbers - of_tracks).tolist(), started=started, **lives,
+        tracks=of_tracks.tolist(), tentative=(numbers - of_tracks).tolist(),
+        started=started, lost=lost, ended=ended, dropped=dropped,
         embeddings=[Embedding(row=row, model=frame.model, data=frame.looks[row]) for row in sorted(frame.looks)],
     )  # fmt: skip
-    return people, _Sight(axes, boxes, scores, numbers)
+    return people, Sight(axes, boxes, scores, numbers)
 
 
-def _lives(state: State, at: int, seen: NDArray[np.int64], thresholds: Thresholds) -> dict[str, list[int]]:
-    """Which tracks are lost or ended, and which candidates dropped, as only the rows ``seen`` were seen."""
+def _unseen(
+    state: State, at: int, seen: NDArray[np.int64], thresholds: Thresholds
+) -> tuple[list[int], list[int], list[int]]:
+    """Which tracks are lost, which ended and which candidates dropped, as only the rows ``seen`` were seen."""
     unseen = np.ones(len(state), dtype=np.bool_)
     unseen[seen] = False
     rows = unseen.nonzero()[0]
@@ -212,7 +195,7 @@ def _lives(state: State, at: int, seen: NDArray[np.int64], thresholds: Threshold
     gap_us, lost_us = at - seen_at, thresholds.lost_after_s * 1e6
     over = gap_us > np.where(track, lost_us, min(thresholds.confirm_s * 1e6 / 2.0, lost_us))
     lost = track & ~over & (seen_at == state.at)
-    return {"lost": ids[lost].tolist(), "ended": ids[track & over].tolist(), "dropped": ids[over & ~track].tolist()}
+    return ids[lost].tolist(), ids[track & over].tolist(), ids[over & ~track].tolist()
 
 
 def _head(given: Input, seq: int) -> dict[str, Any]:
@@ -227,95 +210,11 @@ def _looks(looks: Mapping[int, bytes], count: int, dim: int) -> tuple[NDArray[np
     return table, known
 
 
-def _fold(state: State, event: DetectionEvent, sight: _Sight | None) -> State:
+def _fold(state: State, event: DetectionEvent, sight: Sight | None) -> State:
     if isinstance(event, CameraOnline):
         return replace(state, seq=event.seq, session=event.session, online=True)
     if isinstance(event, CameraOffline):
         return replace(state, seq=event.seq, session=event.session, online=False)
     if sight is None or not isinstance(event, PeopleDetected):
         return replace(state, seq=event.seq)
-    state = _follow(state, event, sight)
-    return _remember(state, event, sight.numbers) if event.embeddings else state
-
-
-def _follow(state: State, event: PeopleDetected, sight: _Sight) -> State:
-    numbers, boxes, scores = sight.numbers, centred(sight.boxes_px), sight.scores
-    seen = ((numbers > 0) & (numbers < state.next_track)).nonzero()[0]
-    which = state.ids.searchsorted(numbers[seen])
-    mine, marks, last_at = boxes.take(seen, axis=1), scores[seen], state.seen_at[which]
-    foreseen = sight.axes.take(which, axis=2)
-    hidden = len(state) - len(which)
-    axes = _carried(state, event.at, which, last_at, foreseen, mine) if hidden else np.empty_like(state.axes)
-    axes[:, :, which] = corrected(foreseen, mine)
-    seen_at, trust, doubt = state.seen_at.copy(), state.trust.copy(), state.doubt.copy()
-    trust[which] += (1.0 - np.exp((last_at - event.at) / (1e6 * TRUST_S))) * (marks - trust[which])
-    doubt[which] *= 1.0 - marks
-    seen_at[which] = event.at
-    confirmed = state.confirmed
-    if event.started:
-        confirmed = confirmed.copy()
-        confirmed[state.ids.searchsorted(event.started)] = True
-    moved = replace(
-        state, seq=event.seq, frame=event.frame, at=event.at,
-        axes=axes, seen_at=seen_at, trust=trust, doubt=doubt, confirmed=confirmed,
-    )  # fmt: skip
-    gone = event.ended + event.dropped
-    new = (numbers >= state.next_track).nonzero()[0]
-    return _changed(moved, gone, numbers[new], boxes[:, new], scores[new]) if gone or len(new) else moved
-
-
-def _carried(
-    state: State, at: int, which: NDArray[np.intp], last_at: NDArray[np.int64], foreseen: Floats, boxes: Floats
-) -> Floats:
-    """The axes with whoever was not seen moved along with the camera.
-
-    Those of the rows ``which`` (K,), last seen at ``last_at``, were foreseen, axes (5, 4, K), and seen in ``boxes``.
-    """
-    steady = (last_at == state.at).nonzero()[0]
-    moved = camera_motion.common_motion((boxes[:2] - foreseen[0, :2])[:, steady])
-    if not moved.any():
-        return state.axes.copy()
-    gain = foreseen[3, :2] / (foreseen[2, :2] + measured_variance(boxes))
-    hidden = np.delete(np.arange(len(state)), which)
-    return camera_motion.carried(
-        state.axes, hidden, (at - state.seen_at[hidden]) / 1e6, moved, gain[:, steady].mean(axis=1)
-    )
-
-
-def _changed(state: State, gone: list[int], new: NDArray[np.int64], boxes: Floats, scores: Floats) -> State:
-    """Without the tracks ``gone`` and with candidates ``new`` (K,), begun now in ``boxes`` (4, K), centred."""
-    stays = np.ones(len(state), dtype=np.bool_)
-    stays[np.searchsorted(state.ids, gone)] = False
-    now, never = np.full(len(new), state.at, dtype=np.int64), np.full(len(new), -1, dtype=np.int64)
-    unknown = np.zeros((len(new), state.looks.shape[1]), dtype=np.float32)
-    return replace(
-        state,
-        next_track=state.next_track + len(new),
-        ids=np.concatenate([state.ids[stays], new]),
-        axes=np.concatenate([state.axes[:, :, stays], born(boxes)], axis=2),
-        born_at=np.concatenate([state.born_at[stays], now]),
-        seen_at=np.concatenate([state.seen_at[stays], now]),
-        confirmed=np.concatenate([state.confirmed[stays], np.zeros(len(new), dtype=np.bool_)]),
-        trust=np.concatenate([state.trust[stays], scores]),
-        doubt=np.concatenate([state.doubt[stays], 1.0 - scores]),
-        looks=np.concatenate([state.looks[stays], unknown]),
-        embedded_at=np.concatenate([state.embedded_at[stays], never]),
-    )
-
-
-def _remember(state: State, event: PeopleDetected, numbers: NDArray[np.int64]) -> State:
-    """Blend the frame's looks into those of their tracks; another model than before starts them anew."""
-    taken = [embedding for embedding in event.embeddings if numbers[embedding.row] > 0]
-    if not taken:
-        return state
-    model = taken[0].model
-    vectors = np.stack([np.frombuffer(embedding.data, dtype="<f2") for embedding in taken]).astype(np.float32)
-    same = model == state.model and vectors.shape[1] == state.looks.shape[1]
-    looks = state.looks.copy() if same else np.zeros((len(state), vectors.shape[1]), dtype=np.float32)
-    embedded_at = state.embedded_at.copy() if same else np.full(len(state), -1, dtype=np.int64)
-    which = np.searchsorted(state.ids, numbers[[embedding.row for embedding in taken]])
-    keep = np.where(embedded_at[which] >= 0, LOOK_MEMORY, 0.0).astype(np.float32)[:, None]
-    blended = keep * looks[which] + (np.float32(1.0) - keep) * vectors
-    length = np.maximum(np.linalg.norm(blended, axis=1, keepdims=True), np.float32(1e-6))
-    looks[which], embedded_at[which] = blended / length, event.at
-    return replace(state, model=model, looks=looks, embedded_at=embedded_at)
+    return follow(state, event, sight)

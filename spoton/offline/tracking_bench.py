@@ -206,17 +206,17 @@ def _crowd(people: int) -> dict[str, Any]:
 
 
 def _mean(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    def mean(of: Callable[[Mapping[str, Any]], Mapping[str, float]]) -> dict[str, float]:
-        every = [of(one) for one in measured.values()]
-        return {column: round(statistics.fmean(each[column] for each in every), 3) for column in every[0]}
-
-    names = (OURS, *PEERS)
+    every = list(measured.values())
     return {
-        "trackers": {name: mean(lambda one, name=name: one["trackers"][name]) for name in names},
-        "best_peer": mean(lambda one: one["best_peer"]),
-        "times_botsort": round(statistics.fmean(one["times_botsort"] for one in measured.values()), 3),
-        "as_written": mean(lambda one: one["as_written"]),
+        "trackers": {name: _mean_of([one["trackers"][name] for one in every]) for name in (OURS, *PEERS)},
+        "best_peer": _mean_of([one["best_peer"] for one in every]),
+        "times_botsort": round(statistics.fmean(one["times_botsort"] for one in every), 3),
+        "as_written": _mean_of([one["as_written"] for one in every]),
     }
+
+
+def _mean_of(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {column: round(statistics.fmean(row[column] for row in rows), 3) for column in rows[0]}
 
 
 def _columns(scores: Scores) -> dict[str, Any]:
