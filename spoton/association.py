@@ -1,4 +1,7 @@
-"""One-to-one assignment under a gate: which row goes with which column at the least total cost."""
+"""One-to-one assignment under a gate: which row goes with which column at the least total cost.
+
+``assign`` takes a whole matrix, ``assign_pairs`` only the pairs that are possible: in a crowd each track has few.
+"""
 
 from __future__ import annotations
 
@@ -54,3 +57,40 @@ def near_pairs(a_m: Floats, b_m: Floats, reach_a_m: Floats, reach_b_m: Floats) -
     rows, columns = rows[near], columns[near]
     order = np.lexsort((columns, rows))
     return rows[order], columns[order]
+
+
+def assign_pairs(rows: Indices, columns: Indices, cost: Floats, gate: float) -> tuple[Indices, Indices]:
+    """The same as ``assign`` for a matrix that is impossible but for the pairs given.
+
+    rows, columns, cost: (E,), at least one, ordered by row, no pair twice, every cost below ``gate``. Pairs that
+    nothing competes with are made at once; the others go to a sparse solver (Volgenant, 1996), where leaving a row or
+    a column alone costs half of ``gate``.
+    """
+    of_row, of_column = np.bincount(rows), np.bincount(columns)
+    if of_row.max() == 1 and of_column.max() == 1:
+        return rows, columns
+    alone = (of_row[rows] == 1) & (of_column[columns] == 1)
+    made, left = alone.nonzero()[0], (~alone).nonzero()[0]
+    chosen = np.concatenate([made, left[_contested(rows[left], columns[left], cost[left], gate)]])
+    chosen.sort()
+    return rows[chosen], columns[chosen]
+
+
+def _contested(rows: Indices, columns: Indices, cost: Floats, gate: float) -> Indices:
+    """Which of the pairs are made. Rows and columns each have a double that stands for being left alone."""
+    row_names, row = np.unique(rows, return_inverse=True)
+    column_names, column = np.unique(columns, return_inverse=True)
+    n, m, pairs = len(row_names), len(column_names), len(rows)
+    # The solver takes sparse rows: those of the matrix, then the doubles of its columns. Costs are from 0 on.
+    lowest = min(float(cost.min()), 0.0)
+    single = np.full(n + m, (gate - lowest) / 2.0)
+    of_row = np.concatenate([row, np.arange(n), n + np.arange(m), n + column])
+    of_column = np.concatenate([column, m + np.arange(n), np.arange(m), m + row])
+    price = np.concatenate([cost - lowest, single, np.zeros(pairs)])
+    order = np.argsort(of_row * (n + m) + of_column)
+    starts = np.searchsorted(of_row[order], np.arange(n + m + 1))
+    to, _ = lap.lapmod(
+        n + m, price[order], starts.astype(np.int32), of_column[order].astype(np.int32), return_cost=False
+    )
+    made: Indices = (to[row] == column).nonzero()[0]
+    return made

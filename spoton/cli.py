@@ -269,15 +269,19 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: spoton bench detection --json")
+@app.command(epilog="Example: spoton bench tracking --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="detection, engine, faults, fusion")],
+    name: Annotated[str, typer.Argument(help="detection, engine, faults, fusion, tracking")],
     as_json: Json = False,
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
     ] = Path("../shared"),
     only: Annotated[
         str | None, typer.Option(help="engine: hop, latency or scaling; faults: those with this in the name.")
+    ] = None,
+    sequence: Annotated[
+        list[str] | None,
+        typer.Option(help="tracking: a folder below seqs and its frames per second instead, as in MOT17-02=30."),
     ] = None,
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
@@ -288,11 +292,15 @@ def bench(
     if name in on_data:
         module = import_module(on_data[name])
         _show(module.run(shared), module.render, as_json)
+    elif name == "tracking":
+        module = import_module("spoton.offline.tracking_bench")
+        chosen = module.parse_sequences(sequence) if sequence else module.SEQUENCES
+        _show(module.run(shared, sequences=chosen), module.render, as_json)
     elif name in by_itself:
         module = import_module(by_itself[name])
         _show(module.run(only), module.render, as_json)
     else:
-        known = ", ".join(sorted((*on_data, *by_itself)))
+        known = ", ".join(sorted((*on_data, *by_itself, "tracking")))
         raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {known}")
 
 

@@ -80,5 +80,45 @@ def squared_mahalanobis(mean: Floats, cov: Floats, z: Floats, R: Floats, H: Floa
     return distances
 
 
+def predict_axes(axes: Floats, dt_s: Floats, density: Floats, walk_variance: Floats) -> Floats:
+    """Carry independent axes forward: ``predict`` with ``constant_velocity`` for many one-dimensional states at once.
+
+    axes: (5, ...) place, speed, variance of the place, covariance, variance of the speed. dt_s: seconds; density: of
+    the acceleration, the square of ``accel_sigma``; walk_variance: added to the variance of the place. All three
+    broadcast to the shape of the axes.
+    """
+    speed, covariance, speed_var = axes[1], axes[3], axes[4]
+    gained = density * dt_s
+    out = axes.copy()
+    spread = speed_var * dt_s
+    half = gained * dt_s
+    half *= 0.5
+    out[0] += speed * dt_s
+    out[3] += spread
+    out[3] += half
+    out[4] += gained
+    spread += covariance
+    spread += covariance
+    spread += half * (2.0 / 3.0)
+    spread *= dt_s
+    spread += walk_variance
+    out[2] += spread
+    return out
+
+
+def update_axes(axes: Floats, z: Floats, noise_variance: Floats) -> Floats:
+    """Correct independent axes (5, ...), each with its own measurement of the place, of the shape of one of the five.
+
+    noise_variance: broadcasts to that shape.
+    """
+    place, _, place_var, covariance, _ = axes
+    out = axes.copy()
+    gain = axes[2:4] / (place_var + noise_variance)
+    out[:2] += gain * (z - place)
+    out[4] -= gain[1] * covariance
+    np.multiply(gain, noise_variance, out=out[2:4])
+    return out
+
+
 def _symmetric(cov: Floats) -> Floats:
     return 0.5 * (cov + np.swapaxes(cov, -1, -2))

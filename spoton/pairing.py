@@ -1,62 +1,124 @@
-"""Which box goes on with which track: two stages by confidence, on overlap that widens with what is not known.
+"""Which box goes on with which track: by confidence in stages, on overlap that widens with what is not known.
 
 Method: ByteTrack (Zhang et al., ECCV 2022) on real time. At few frames per second a walking person's boxes do not
 overlap from one frame to the next; boxes are therefore grown by the predicted uncertainty before they are compared,
-after C-BIoU (Yang et al., WACV 2023), whose growth is fixed.
+after C-BIoU (Yang et al., WACV 2023), whose growth is fixed. Unequal heights cost extra, after the shape similarity of
+BoostTrack (Stanojevic and Todorovic, 2024), and squared Mahalanobis distance is the gate, as in DeepSORT (Wojke et al.,
+ICIP 2017). Only pairs whose grown boxes touch are looked at.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spoton import geometry
-from spoton.association import assign
+from spoton.association import assign_pairs
 from spoton.site import Thresholds
-from spoton.track_state import MEASURED, Prediction, State, centred
+from spoton.track_state import MEASURED, State, centred, measured_variance
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 GROWTH = 0.8
 """How many standard deviations of position a box grows by on each side, beyond a detector's own."""
-FIRST_GATE = 0.8
+HEIGHT_WEIGHT = 0.2
+"""What unequal heights can add to a cost."""
+FIRST_GATE = 0.85
 SECOND_GATE = 0.5
 CANDIDATE_GATE = 0.7
 """Highest cost, one less overlap, per stage."""
-CHI_SQUARE_GATE = 30.0
-"""Squared Mahalanobis distance over 4 degrees of freedom: beyond chance by far (1 in 200 000)."""
+CHI_SQUARE_GATE = 24.0
+"""Squared Mahalanobis distance over 4 degrees of freedom: 1 in 12 000 by chance, but detectors have heavier tails."""
 LOOKS_WEIGHT = 0.2
 """What looks alone can add to or take from a cost."""
 START_MARGIN = 0.05
 """A box must score this much above the high score to begin a candidate."""
+DENSE = 1000
+"""Up to so many pairs it is faster to look at all of them than to find those whose boxes touch."""
 DUPLICATE = 0.7
 """A box that overlaps a box in use by this much is the same person seen twice."""
 
 
-def cost_of(prediction: Prediction, boxes_px: Floats) -> Floats:
-    """(N, M): one less the overlap of each track's predicted box with each box; infinite beyond the motion gate."""
-    spread = np.sqrt(prediction.cov[:, :2, 0, 0])
-    height = np.maximum(prediction.mean[:, 3, 0], 1.0)
-    margin = GROWTH * np.maximum(spread - 1.5 * MEASURED * height[:, None], 0.0)
-    overlap = _grown_overlap(prediction.boxes_px(), boxes_px, margin)
-    noise = (MEASURED * np.maximum(boxes_px[:, 3], 1.0)) ** 2
-    off = centred(boxes_px)[None] - prediction.mean[:, None, :, 0]
-    distance = (off**2 / (prediction.cov[:, None, :, 0, 0] + noise[None, :, None])).sum(axis=2)
-    return np.where((distance < CHI_SQUARE_GATE) & (overlap > 0), 1.0 - overlap, np.inf)
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """What is possible between N tracks and M boxes. track, box: (E,) ordered by track; cost: (E,)."""
+
+    track: Indices
+    box: Indices
+    cost: Floats
 
 
-def looks_cost(state: State, looks: NDArray[np.float32], known: NDArray[np.bool_], thresholds: Thresholds) -> Floats:
-    """(N, M): -LOOKS_WEIGHT for the same look to LOOKS_WEIGHT for twice the gate, 0 where a look is unknown.
+def possible(axes: Floats, boxes_px: Floats) -> Pairs:
+    """Pairs of predicted tracks, axes (5, 4, N), and boxes (M, 4) whose grown boxes overlap within the motion gate.
+
+    The cost is one less their overlap, and more where the heights differ.
+    """
+    place, variance = axes[0], axes[2]
+    size = np.maximum(place[2:], 1.0)
+    margin = np.sqrt(variance[:2])
+    margin -= (1.5 * MEASURED) * size[1]
+    margin = GROWTH * np.maximum(margin, 0.0)
+    boxes = centred(boxes_px)
+    mine = (place, variance, _edges(place[:2], size / 2.0 + margin), np.concatenate([margin, margin]))
+    theirs = (boxes, _edges(boxes[:2], boxes[2:] / 2.0), measured_variance(boxes))
+    if place.shape[1] * len(boxes_px) <= DENSE:
+        cost = _cost(*(each[..., None] for each in mine), *(each[..., None, :] for each in theirs))
+        track, box = (cost < np.inf).nonzero()
+        return Pairs(track, box, cost[track, box])
+    track, box = _touching(mine[2] + mine[3], theirs[1])
+    cost = _cost(*(each.take(track, axis=-1) for each in mine), *(each.take(box, axis=-1) for each in theirs))
+    inside = (cost < np.inf).nonzero()[0]
+    return Pairs(track[inside], box[inside], cost[inside])
+
+
+def _edges(centre: Floats, reach: Floats) -> Floats:
+    """(4, N) right, bottom, and left and top negated: so the lesser of two of each bounds what two boxes share."""
+    return np.concatenate([centre + reach, reach - centre])
+
+
+def _cost(
+    place: Floats, variance: Floats, edges: Floats, margin: Floats, boxes: Floats, their_edges: Floats, noise: Floats
+) -> Floats:
+    """Cost of tracks with boxes, any shapes that broadcast but for the first axis; infinite where impossible.
+
+    place, variance: of each track, (4, ...); edges: as ``_edges`` gives them, after it grew by margin, (4, ...). boxes:
+    centred, their_edges: before they grow, (4, ...); noise: (...).
+    """
+    off = boxes - place
+    off *= off
+    off /= variance + noise
+    distance = off.sum(axis=0)
+    their_edges = their_edges + margin
+    inner = np.minimum(edges, their_edges)
+    x, y = np.maximum(inner[:2] + inner[2:], 0.0)
+    shared = x * y
+    wide, tall = edges[:2] + edges[2:]
+    their_wide, their_tall = their_edges[:2] + their_edges[2:]
+    union = wide * tall + their_wide * their_tall - shared
+    ratio = np.maximum(place[3], 1.0) / boxes[3]
+    cost = (1.0 + HEIGHT_WEIGHT) - shared / union - HEIGHT_WEIGHT * np.minimum(ratio, 1.0 / ratio)
+    return np.where((distance < CHI_SQUARE_GATE) & (shared > 0.0), cost, np.inf)
+
+
+def with_looks(
+    pairs: Pairs, state: State, looks: NDArray[np.float32], known: NDArray[np.bool_], thresholds: Thresholds
+) -> Pairs:
+    """The pairs with -LOOKS_WEIGHT for the same look to LOOKS_WEIGHT for twice the gate, 0 where a look is unknown.
 
     looks: (M, D) rows of unit length; known: (M,).
     """
-    cosine = state.looks.astype(np.float64) @ looks.astype(np.float64).T
-    ratio = np.clip((1.0 - cosine) / thresholds.appearance_gate, 0.0, 2.0)
-    both = (state.embedded_at >= 0)[:, None] & known[None, :]
-    return np.where(both, LOOKS_WEIGHT * (ratio - 1.0), 0.0)
+    both = np.flatnonzero((state.embedded_at >= 0)[pairs.track] & known[pairs.box])
+    mine, theirs = state.looks[pairs.track[both]], looks[pairs.box[both]]
+    cosine = np.einsum("ed,ed->e", mine.astype(np.float64), theirs.astype(np.float64))
+    cost = pairs.cost.copy()
+    cost[both] += LOOKS_WEIGHT * (np.clip((1.0 - cosine) / thresholds.appearance_gate, 0.0, 2.0) - 1.0)
+    return replace(pairs, cost=cost)
 
 
-def pair(state: State, at: int, cost: Floats, scores: Floats, thresholds: Thresholds) -> NDArray[np.int64]:
+def pair(state: State, at: int, pairs: Pairs, scores: Floats, thresholds: Thresholds) -> NDArray[np.int64]:
     """The row of ``state`` that each box of a frame at event time ``at`` belongs to, (M,), -1 for none.
 
     Whoever was last seen more than ``lost_after_s`` ago gets nothing: by then the motion gate is wide enough for any
@@ -67,39 +129,45 @@ def pair(state: State, at: int, cost: Floats, scores: Floats, thresholds: Thresh
     owner = np.full(len(scores), -1, dtype=np.int64)
     free = at - state.seen_at <= thresholds.lost_after_s * 1e6
     high = scores >= thresholds.high_score
-    low = ~high & (scores >= thresholds.low_score)
-    tracked = state.confirmed & (state.seen_at == state.at) & (state.trust >= thresholds.high_score)
-    for of_state, of_boxes, gate in (
-        (state.confirmed, high, FIRST_GATE),
-        (tracked, low, SECOND_GATE),
-        (~state.confirmed, high, CANDIDATE_GATE),
-    ):
-        rows = np.flatnonzero(of_state & free)
-        columns = np.flatnonzero(of_boxes & (owner < 0))
-        if not len(rows) or not len(columns):
-            continue
-        chosen, to = assign(cost[np.ix_(rows, columns)], gate)
-        owner[columns[to]] = rows[chosen]
-        free[rows[chosen]] = False
+    track = state.confirmed & free
+    _stage(pairs, track, high, FIRST_GATE, owner)
+    if not high.all():
+        current = track & (state.seen_at == state.at) & (state.trust >= thresholds.high_score)
+        current[owner[owner >= 0]] = False
+        _stage(pairs, current, ~high & (scores >= thresholds.low_score), SECOND_GATE, owner)
+    if not state.confirmed.all():
+        _stage(pairs, free & ~state.confirmed, high & (owner < 0), CANDIDATE_GATE, owner)
     return owner
 
 
-def newcomers(boxes_px: Floats, scores: Floats, owner: NDArray[np.int64], thresholds: Thresholds) -> NDArray[np.intp]:
+def newcomers(boxes_px: Floats, scores: Floats, owner: NDArray[np.int64], thresholds: Thresholds) -> Indices:
     """Boxes that begin a candidate: confident, nobody's, and no second box around somebody already found."""
-    rows = np.flatnonzero((owner < 0) & (scores >= thresholds.high_score + START_MARGIN))
-    taken = np.flatnonzero(owner >= 0)
-    if not len(rows) or not len(taken):
+    rows = ((owner < 0) & (scores >= thresholds.high_score + START_MARGIN)).nonzero()[0]
+    if not len(rows):
+        return rows
+    taken = (owner >= 0).nonzero()[0]
+    if not len(taken):
         return rows
     alone: NDArray[np.bool_] = geometry.iou(boxes_px[rows], boxes_px[taken]).max(axis=1) < DUPLICATE
     return rows[alone]
 
 
-def _grown_overlap(tracks_px: Floats, boxes_px: Floats, margin_px: Floats) -> Floats:
-    """Intersection over union of (N, 4) with (M, 4) after both of a pair grew by the track's margin (N, 2) a side."""
-    margin = margin_px[:, None]
-    near_a, near_b = tracks_px[:, None, :2] - margin, boxes_px[None, :, :2] - margin
-    size_a, size_b = tracks_px[:, None, 2:] + 2.0 * margin, boxes_px[None, :, 2:] + 2.0 * margin
-    inner = np.minimum(near_a + size_a, near_b + size_b) - np.maximum(near_a, near_b)
-    shared: Floats = np.prod(np.maximum(inner, 0.0), axis=2)
-    union: Floats = np.prod(size_a, axis=2) + np.prod(size_b, axis=2) - shared
-    return shared / union
+def _stage(
+    pairs: Pairs, tracks: NDArray[np.bool_], boxes: NDArray[np.bool_], gate: float, owner: NDArray[np.int64]
+) -> None:
+    """Pair some of the tracks with some of the boxes and write into ``owner`` who got which."""
+    here = (tracks[pairs.track] & boxes[pairs.box] & (pairs.cost < gate)).nonzero()[0]
+    if len(here):
+        row, column = assign_pairs(pairs.track[here], pairs.box[here], pairs.cost[here], gate)
+        owner[column] = row
+
+
+def _touching(edges: Floats, their_edges: Floats) -> tuple[Indices, Indices]:
+    """Which of N tracks and M boxes overlap, ordered by track; edges as ``_edges`` gives them."""
+    (right, bottom, left, top), (their_right, their_bottom, their_left, their_top) = edges, their_edges
+    touch = right[:, None] > -their_left
+    touch &= left[:, None] > -their_right
+    touch &= bottom[:, None] > -their_top
+    touch &= top[:, None] > -their_bottom
+    track, box = touch.nonzero()
+    return track, box

@@ -81,10 +81,10 @@ class Thresholds:
     """What may be tuned per site; every default is meant to stay.
 
     high_score, low_score: two-stage association by detection confidence. confirm_s: a track must be seen this long
-    to start. lost_after_s: a track unseen for this long ends. tick_hz: floor ticks per second, None: the fastest
-    camera's rate, at most 10. late_s: how long a tick waits for a camera. gate_m: farthest two views of one person
-    may fall apart on the floor. leave_after_s: a person unseen for this long has left. appearance_gate: cosine
-    distance above which two looks are different people.
+    to start, or twice with scores that leave little doubt. lost_after_s: a track unseen for this long ends. tick_hz:
+    floor ticks per second, None: the fastest camera's rate, at most 10. late_s: how long a tick waits for a camera.
+    gate_m: farthest two views of one person may fall apart on the floor. leave_after_s: a person unseen for this long
+    has left. appearance_gate: cosine distance above which two looks are different people.
     """
 
     high_score: float = 0.5

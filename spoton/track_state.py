@@ -13,20 +13,21 @@ from spoton import motion
 from spoton.errors import InputError
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 # All noise is relative to the height of the person's box, in seconds, so that neither resolution nor frame rate enters.
 MEASURED = 0.05
 """Standard deviation of a detector's box, in heights."""
-ACCEL = (0.2, 0.2, 0.06, 0.06)
+ACCEL = np.array([0.2, 0.2, 0.06, 0.06])[:, None]
 """Of centre x, y, width and height, in heights per second^1.5."""
-DRIFT = (0.1, 0.1, 0.06, 0.06)
+DRIFT = np.array([0.1, 0.1, 0.06, 0.06])[:, None]
 """Random walk beside it: gait, lens, a detector that changes its mind; in heights per second^0.5."""
-START_SPEED = (1.0, 0.6, 0.3, 0.3)
-"""Of a person just found, in heights per second: walking is about 0.8."""
-SIZE_COAST_S = 0.3
+START_SPEED = np.array([1.0, 0.6, 0.1, 0.1])[:, None]
+"""Of a person just found, in heights per second: walking is about 0.8, and sizes change slowly."""
+_ACCEL_DENSITY, _DRIFT_DENSITY = ACCEL**2, DRIFT**2
+COAST_S = np.array([np.inf, np.inf, 0.3, 0.3])[:, None]
 """Sizes change on for this long without being seen, positions for as long as the track lives."""
-
-_POSITION = motion.position_of(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,10 +35,11 @@ class State:
     """One camera between two frames; N tracks and candidates, ascending by id.
 
     seq: events so far. frame, at: of the last frame, -1 before the first. session, online: of the source.
-    next_track: the next id to give. mean: (N, 4, 2) for centre x, centre y, width and height, each position and speed
-    (px, px/s) when the track was last seen; cov: (N, 4, 2, 2). born_at, seen_at: (N,) microseconds. confirmed: (N,),
-    False for candidates. trust: (N,) mean score of late. model: which embedder made ``looks``, (N, D) float32 of unit
-    length, zero where unknown; embedded_at: (N,) microseconds, -1 for never.
+    next_track: the next id to give. axes: (5, 4, N) place, speed, variance of the place, covariance of place and speed,
+    variance of the speed (px, seconds) of centre x, centre y, width and height, when the track was last seen. born_at,
+    seen_at: (N,) microseconds. confirmed: (N,), False for candidates. trust: (N,) mean score of late. doubt: (N,) how
+    probable it is that all that a candidate was seen in were false alarms. model: which embedder made ``looks``, (N, D)
+    float32 of unit length, zero where unknown; embedded_at: (N,) microseconds, -1 for never.
     """
 
     seq: int
@@ -46,32 +48,19 @@ class State:
     session: int
     online: bool
     next_track: int
-    ids: NDArray[np.int64]
-    mean: Floats
-    cov: Floats
-    born_at: NDArray[np.int64]
-    seen_at: NDArray[np.int64]
-    confirmed: NDArray[np.bool_]
+    ids: Integers
+    axes: Floats
+    born_at: Integers
+    seen_at: Integers
+    confirmed: Bools
     trust: Floats
+    doubt: Floats
     model: str
     looks: NDArray[np.float32]
-    embedded_at: NDArray[np.int64]
+    embedded_at: Integers
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """Where every track of a state is expected at one time: ``mean`` (N, 4, 2) and ``cov`` (N, 4, 2, 2) as there."""
-
-    mean: Floats
-    cov: Floats
-
-    def boxes_px(self) -> Floats:
-        """(N, 4) left, top, width, height."""
-        centre, size = self.mean[:, :2, 0], np.maximum(self.mean[:, 2:, 0], 1.0)
-        return np.concatenate([centre - size / 2.0, size], axis=1)
 
 
 def initial() -> State:
@@ -79,50 +68,47 @@ def initial() -> State:
     integers = np.zeros(0, dtype=np.int64)
     return State(
         seq=0, frame=-1, at=-1, session=-1, online=False, next_track=1,
-        ids=integers, mean=np.zeros((0, 4, 2)), cov=np.zeros((0, 4, 2, 2)),
-        born_at=integers, seen_at=integers, confirmed=np.zeros(0, dtype=np.bool_),
-        trust=np.zeros(0),
+        ids=integers, axes=np.zeros((5, 4, 0)), born_at=integers, seen_at=integers,
+        confirmed=np.zeros(0, dtype=np.bool_), trust=np.zeros(0), doubt=np.zeros(0),
         model="", looks=np.zeros((0, 0), dtype=np.float32), embedded_at=integers,
     )  # fmt: skip
 
 
-def predicted(state: State, at: int) -> Prediction:
-    """Every track carried forward to event time ``at``, in one batch; a time before ``seen_at`` moves nothing."""
-    count = len(state)
+def predicted(state: State, at: int) -> Floats:
+    """Every track carried forward to event time ``at``: axes (5, 4, N); a time before ``seen_at`` moves nothing."""
     elapsed_s = np.maximum(at - state.seen_at, 0) / 1e6
-    height = _heights(state.mean)
-    dt_s = np.repeat(elapsed_s[:, None], 4, axis=1)
-    dt_s[:, 2:] = np.minimum(dt_s[:, 2:], SIZE_COAST_S)
-    accel = height[:, None] * np.array(ACCEL)
-    F, Q = motion.constant_velocity(dt_s.ravel(), 1, accel.ravel())
-    Q[:, 0, 0] += ((height[:, None] * np.array(DRIFT)) ** 2 * elapsed_s[:, None]).ravel()
-    mean, cov = motion.predict(state.mean.reshape(-1, 2), state.cov.reshape(-1, 2, 2), F, Q)
-    return Prediction(mean.reshape(count, 4, 2), cov.reshape(count, 4, 2, 2))
+    squared_height = np.maximum(state.axes[0, 3], 1.0) ** 2
+    walk = _DRIFT_DENSITY * (squared_height * elapsed_s)
+    return motion.predict_axes(
+        state.axes, np.minimum(elapsed_s, COAST_S), _ACCEL_DENSITY * squared_height, walk
+    )
 
 
-def corrected(mean: Floats, cov: Floats, boxes_px: Floats) -> tuple[Floats, Floats]:
-    """Predicted tracks (K, 4, 2) and (K, 4, 2, 2) after each was seen in its own box (K, 4)."""
-    count = len(mean)
-    noise = ((MEASURED * np.maximum(boxes_px[:, 3], 1.0)) ** 2).repeat(4)[:, None, None]
-    z = centred(boxes_px).reshape(-1, 1)
-    new_mean, new_cov = motion.update(mean.reshape(-1, 2), cov.reshape(-1, 2, 2), z, noise, _POSITION)
-    return new_mean.reshape(count, 4, 2), new_cov.reshape(count, 4, 2, 2)
+def corrected(axes: Floats, boxes: Floats) -> Floats:
+    """Predicted axes (5, 4, K) after each track was seen in its own box (4, K), as ``centred`` gives them."""
+    return motion.update_axes(axes, boxes, measured_variance(boxes))
 
 
-def born(boxes_px: Floats) -> tuple[Floats, Floats]:
-    """Mean (K, 4, 2) and covariance (K, 4, 2, 2) of people seen for the first time."""
-    mean = np.zeros((len(boxes_px), 4, 2))
-    mean[:, :, 0] = centred(boxes_px)
-    height = _heights(mean)[:, None]
-    cov = np.zeros((len(boxes_px), 4, 2, 2))
-    cov[:, :, 0, 0] = (MEASURED * height) ** 2
-    cov[:, :, 1, 1] = (np.array(START_SPEED) * height) ** 2
-    return mean, cov
+def born(boxes: Floats) -> Floats:
+    """Axes (5, 4, K) of people seen for the first time, in boxes as ``centred`` gives them."""
+    axes = np.zeros((5, *boxes.shape))
+    axes[0] = boxes
+    axes[2] = measured_variance(boxes)
+    axes[4] = (START_SPEED * np.maximum(boxes[3], 1.0)) ** 2
+    return axes
+
+
+def measured_variance(boxes: Floats) -> Floats:
+    """(N,) variance in px^2 of each side of a box (4, N), whose last row is its height."""
+    deviation: Floats = MEASURED * np.maximum(boxes[3], 1.0)
+    return deviation * deviation
 
 
 def centred(boxes_px: Floats) -> Floats:
-    """(N, 4) left, top, width, height to centre x, centre y, width, height."""
-    return np.concatenate([boxes_px[:, :2] + boxes_px[:, 2:] / 2.0, boxes_px[:, 2:]], axis=1)
+    """Boxes (N, 4) left, top, width, height to (4, N) centre x, centre y, width, height."""
+    boxes = boxes_px.T.copy()
+    boxes[:2] += boxes[2:] / 2.0
+    return boxes
 
 
 def pack(state: State) -> bytes:
@@ -149,7 +135,3 @@ def unpack(data: bytes) -> State:
 
 def _array(dtype: str, shape: list[int], data: bytes) -> NDArray[np.generic]:
     return np.frombuffer(data, dtype=np.dtype(dtype)).reshape(shape)
-
-
-def _heights(mean: Floats) -> Floats:
-    return np.maximum(mean[:, 3, 0], 1.0)

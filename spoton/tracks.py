@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 
 from spoton import events, geometry
 from spoton.events import CameraOffline, CameraOnline, DetectionEvent, Embedding, FramesSkipped, PeopleDetected
-from spoton.pairing import cost_of, looks_cost, newcomers, pair
+from spoton.following import Sight, follow, sight_of
+from spoton.pairing import newcomers, pair, possible, with_looks
 from spoton.site import Thresholds
-from spoton.track_state import Prediction, State, born, corrected, initial, pack, predicted, unpack
+from spoton.track_state import State, initial, pack, predicted, unpack
 
 __all__ = [
     "FrameSeen", "Input", "State", "decide", "evolve", "initial", "pack", "quantise", "rows_to_embed", "step", "unpack",
@@ -26,14 +28,12 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-TRUST_S = 0.5
-"""How long a score counts in the mean that a track is trusted by."""
+DOUBT = 0.1
+"""A candidate whose sightings are all false alarms with no more than this probability starts before ``confirm_s``."""
 LOOK_AGAIN_S = 0.5
 """A track's look is taken again after this long."""
 COVERED = 0.4
 """A box covered by another by this much shows somebody else too."""
-LOOK_MEMORY = 0.8
-"""What a track's look keeps of itself at each new one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,17 +71,20 @@ def quantise(boxes_px: Floats, scores: Floats, least_score: float = 0.0) -> tupl
     Empty and broken boxes go, and those below ``least_score``: give it ``Thresholds.low_score``, below which nothing is
     looked at, and events stay small.
     """
-    boxes = np.round(np.asarray(boxes_px, dtype=np.float64).reshape(-1, 4), 2) + 0.0
-    marks = np.asarray(np.round(np.clip(scores, 0.0, 1.0), 4), dtype=np.float64)
+    boxes = np.asarray(boxes_px, dtype=np.float64).reshape(-1, 4).round(2) + 0.0
+    marks = np.minimum(np.maximum(np.asarray(scores, dtype=np.float64), 0.0), 1.0).round(4)
+    # Not a number fails every comparison and infinity survives a sum: where all are usable, this is seen at once.
+    if marks.min(initial=1.0) >= least_score and boxes[:, 2:].min(initial=1.0) > 0.0 and isfinite(boxes.sum()):
+        return boxes, marks
     usable = np.isfinite(boxes).all(axis=1) & (marks >= least_score) & (boxes[:, 2:] > 0).all(axis=1)
     return boxes[usable], marks[usable]
 
 
 def step(state: State, given: Input, thresholds: Thresholds) -> tuple[list[DetectionEvent], State]:
-    """``decide``, then every event folded in with ``evolve``; the prediction is computed once for both."""
-    decided, prediction = _decide(state, given, thresholds)
+    """``decide``, then every event folded in with ``evolve``; what both compute is computed once."""
+    decided, sight = _decide(state, given, thresholds)
     for event in decided:
-        state = _fold(state, event, prediction)
+        state = _fold(state, event, sight)
     return decided, state
 
 
@@ -92,7 +95,7 @@ def decide(state: State, given: Input, thresholds: Thresholds) -> list[Detection
 
 def evolve(state: State, event: DetectionEvent) -> State:
     """The state after an event; the event says it all, so no thresholds are needed."""
-    return _fold(state, event, predicted(state, event.at) if isinstance(event, PeopleDetected) else None)
+    return _fold(state, event, sight_of(state, event) if isinstance(event, PeopleDetected) else None)
 
 
 def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArray[np.intp]:
@@ -104,7 +107,7 @@ def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDA
     covered = geometry.ioa(boxes, boxes)
     np.fill_diagonal(covered, 0.0)
     wanted &= covered.max(axis=1, initial=0.0) < COVERED
-    owner = pair(state, frame.at, cost_of(predicted(state, frame.at), boxes), scores, thresholds)
+    owner = pair(state, frame.at, possible(predicted(state, frame.at), boxes), scores, thresholds)
     fresh = (state.embedded_at >= 0) & (frame.at - state.embedded_at < LOOK_AGAIN_S * 1e6)
     wanted[owner >= 0] &= ~fresh[owner[owner >= 0]]
     return np.flatnonzero(wanted)
@@ -119,9 +122,7 @@ def _is_repeat(state: State, frame: FrameSeen) -> bool:
     return known or frame.session < state.session
 
 
-def _decide(
-    state: State, given: Input, thresholds: Thresholds
-) -> tuple[list[DetectionEvent], Prediction | None]:
+def _decide(state: State, given: Input, thresholds: Thresholds) -> tuple[list[DetectionEvent], Sight | None]:
     if isinstance(given, events.SourceChanged):
         return _source_changed(state, given), None
     if _is_repeat(state, given):
@@ -140,9 +141,9 @@ def _decide(
     if expected < given.frame:
         head = _head(given, state.seq + len(decided) + 1)
         decided.append(FramesSkipped(**head, first=expected, last=given.frame - 1))
-    prediction = predicted(state, given.at)
-    decided.append(_people(state, given, prediction, thresholds, state.seq + len(decided) + 1))
-    return decided, prediction
+    people, sight = _people(state, given, thresholds, state.seq + len(decided) + 1)
+    decided.append(people)
+    return decided, sight
 
 
 def _source_changed(state: State, changed: events.SourceChanged) -> list[DetectionEvent]:
@@ -153,36 +154,53 @@ def _source_changed(state: State, changed: events.SourceChanged) -> list[Detecti
     return [CameraOffline(**head, session=changed.session, reason=changed.reason, ended=changed.ended)]
 
 
-def _people(
-    state: State, frame: FrameSeen, prediction: Prediction, thresholds: Thresholds, seq: int
-) -> PeopleDetected:
+def _people(state: State, frame: FrameSeen, thresholds: Thresholds, seq: int) -> tuple[PeopleDetected, Sight]:
     boxes, scores = frame.boxes_px, frame.scores
-    cost = cost_of(prediction, boxes)
+    axes = predicted(state, frame.at)
+    pairs = possible(axes, boxes)
     dim = state.looks.shape[1]
     if frame.model == state.model and dim and all(len(look) == 2 * dim for look in frame.looks.values()):
-        cost = cost + looks_cost(state, *_looks(frame.looks, len(boxes), dim), thresholds)
-    owner = pair(state, frame.at, cost, scores, thresholds)
-    seen = np.zeros(len(state), dtype=np.bool_)
-    seen[owner[owner >= 0]] = True
-    gap_s, age_s = (frame.at - state.seen_at) / 1e6, (frame.at - state.born_at) / 1e6
-    started = seen & ~state.confirmed & (age_s >= thresholds.confirm_s)
-    ended = state.confirmed & ~seen & (gap_s > thresholds.lost_after_s)
-    lost = state.confirmed & ~seen & (state.seen_at == state.at) & ~ended
-    dropped = ~state.confirmed & ~seen & (gap_s > min(thresholds.confirm_s / 2.0, thresholds.lost_after_s))
-    numbers = np.zeros(len(boxes), dtype=np.int64)
-    numbers[owner >= 0] = state.ids[owner[owner >= 0]]
-    is_track = np.zeros(len(boxes), dtype=np.bool_)
-    is_track[owner >= 0] = (state.confirmed | started)[owner[owner >= 0]]
-    fresh = newcomers(boxes, scores, owner, thresholds)
-    numbers[fresh] = state.next_track + np.arange(len(fresh))
-    return PeopleDetected(
+        pairs = with_looks(pairs, state, *_looks(frame.looks, len(boxes), dim), thresholds)
+    owner = pair(state, frame.at, pairs, scores, thresholds)
+    matched = (owner >= 0).nonzero()[0]
+    who = owner[matched]
+    ids = state.ids[who]
+    firm = state.confirmed[who]
+    started: list[int] = []
+    if not firm.all():
+        old_enough = frame.at - state.born_at[who] >= thresholds.confirm_s * 1e6
+        starts = ~firm & (old_enough | (state.doubt[who] * (1.0 - scores[matched]) <= DOUBT))
+        started = np.sort(ids[starts]).tolist()
+        firm |= starts
+    numbers, of_tracks = np.zeros((2, len(boxes)), dtype=np.int64)
+    numbers[matched] = ids
+    of_tracks[matched] = ids * firm
+    if len(matched) < len(boxes):
+        fresh = newcomers(boxes, scores, owner, thresholds)
+        numbers[fresh] = state.next_track + np.arange(len(fresh))
+    lost, ended, dropped = _unseen(state, frame.at, who, thresholds) if len(who) < len(state) else ([], [], [])
+    people = PeopleDetected(
         **_head(frame, seq), frame=frame.frame, size_px=frame.size_px, detector=frame.detector,
-        boxes_px=[tuple(box) for box in boxes.tolist()], scores=scores.tolist(),
-        tracks=np.where(is_track, numbers, 0).tolist(), tentative=np.where(is_track, 0, numbers).tolist(),
-        started=state.ids[started].tolist(), lost=state.ids[lost].tolist(), ended=state.ids[ended].tolist(),
-        dropped=state.ids[dropped].tolist(),
+        boxes_px=list(map(tuple, boxes.tolist())), scores=scores.tolist(),
+        tracks=of_tracks.tolist(), tentative=(numbers - of_tracks).tolist(),
+        started=started, lost=lost, ended=ended, dropped=dropped,
         embeddings=[Embedding(row=row, model=frame.model, data=frame.looks[row]) for row in sorted(frame.looks)],
     )  # fmt: skip
+    return people, Sight(axes, boxes, scores, numbers)
+
+
+def _unseen(
+    state: State, at: int, seen: NDArray[np.int64], thresholds: Thresholds
+) -> tuple[list[int], list[int], list[int]]:
+    """Which tracks are lost, which ended and which candidates dropped, as only the rows ``seen`` were seen."""
+    unseen = np.ones(len(state), dtype=np.bool_)
+    unseen[seen] = False
+    rows = unseen.nonzero()[0]
+    ids, track, seen_at = state.ids[rows], state.confirmed[rows], state.seen_at[rows]
+    gap_us, lost_us = at - seen_at, thresholds.lost_after_s * 1e6
+    over = gap_us > np.where(track, lost_us, min(thresholds.confirm_s * 1e6 / 2.0, lost_us))
+    lost = track & ~over & (seen_at == state.at)
+    return ids[lost].tolist(), ids[track & over].tolist(), ids[over & ~track].tolist()
 
 
 def _head(given: Input, seq: int) -> dict[str, Any]:
@@ -197,65 +215,11 @@ def _looks(looks: Mapping[int, bytes], count: int, dim: int) -> tuple[NDArray[np
     return table, known
 
 
-def _fold(state: State, event: DetectionEvent, prediction: Prediction | None) -> State:
+def _fold(state: State, event: DetectionEvent, sight: Sight | None) -> State:
     if isinstance(event, CameraOnline):
         return replace(state, seq=event.seq, session=event.session, online=True)
     if isinstance(event, CameraOffline):
         return replace(state, seq=event.seq, session=event.session, online=False)
-    if prediction is None or not isinstance(event, PeopleDetected):
+    if sight is None or not isinstance(event, PeopleDetected):
         return replace(state, seq=event.seq)
-    boxes = np.array(event.boxes_px, dtype=np.float64).reshape(-1, 4)
-    numbers = np.array(event.tracks, dtype=np.int64) + np.array(event.tentative, dtype=np.int64)
-    return _remember(_follow(state, event, prediction, boxes, numbers), event, numbers)
-
-
-def _follow(
-    state: State, event: PeopleDetected, prediction: Prediction, boxes: Floats, numbers: NDArray[np.int64]
-) -> State:
-    seen = np.flatnonzero((numbers > 0) & (numbers < state.next_track))
-    new = np.flatnonzero(numbers >= state.next_track)
-    which = np.searchsorted(state.ids, numbers[seen])
-    mean, cov, seen_at = state.mean.copy(), state.cov.copy(), state.seen_at.copy()
-    mean[which], cov[which] = corrected(prediction.mean[which], prediction.cov[which], boxes[seen])
-    seen_at[which] = event.at
-    scores = np.array(event.scores, dtype=np.float64)
-    trust = state.trust.copy()
-    trust[which] += (1.0 - np.exp((state.seen_at[which] - event.at) / 1e6 / TRUST_S)) * (scores[seen] - trust[which])
-    confirmed = state.confirmed.copy()
-    confirmed[np.searchsorted(state.ids, event.started)] = True
-    stays = np.ones(len(state), dtype=np.bool_)
-    stays[np.searchsorted(state.ids, event.ended + event.dropped)] = False
-    new_mean, new_cov = born(boxes[new])
-    now = np.full(len(new), event.at, dtype=np.int64)
-    return replace(
-        state,
-        seq=event.seq, frame=event.frame, at=event.at,
-        next_track=int(max(state.next_track - 1, numbers.max(initial=0))) + 1,
-        ids=np.concatenate([state.ids[stays], numbers[new]]),
-        mean=np.concatenate([mean[stays], new_mean]),
-        cov=np.concatenate([cov[stays], new_cov]),
-        born_at=np.concatenate([state.born_at[stays], now]),
-        seen_at=np.concatenate([seen_at[stays], now]),
-        confirmed=np.concatenate([confirmed[stays], np.zeros(len(new), dtype=np.bool_)]),
-        trust=np.concatenate([trust[stays], scores[new]]),
-        looks=np.concatenate([state.looks[stays], np.zeros((len(new), state.looks.shape[1]), dtype=np.float32)]),
-        embedded_at=np.concatenate([state.embedded_at[stays], np.full(len(new), -1, dtype=np.int64)]),
-    )  # fmt: skip
-
-
-def _remember(state: State, event: PeopleDetected, numbers: NDArray[np.int64]) -> State:
-    """Blend the frame's looks into those of their tracks; another model than before starts them anew."""
-    taken = [embedding for embedding in event.embeddings if numbers[embedding.row] > 0]
-    if not taken:
-        return state
-    model = taken[0].model
-    vectors = np.stack([np.frombuffer(embedding.data, dtype="<f2") for embedding in taken]).astype(np.float32)
-    same = model == state.model and vectors.shape[1] == state.looks.shape[1]
-    looks = state.looks.copy() if same else np.zeros((len(state), vectors.shape[1]), dtype=np.float32)
-    embedded_at = state.embedded_at.copy() if same else np.full(len(state), -1, dtype=np.int64)
-    which = np.searchsorted(state.ids, numbers[[embedding.row for embedding in taken]])
-    keep = np.where(embedded_at[which] >= 0, LOOK_MEMORY, 0.0).astype(np.float32)[:, None]
-    blended = keep * looks[which] + (np.float32(1.0) - keep) * vectors
-    length = np.maximum(np.linalg.norm(blended, axis=1, keepdims=True), np.float32(1e-6))
-    looks[which], embedded_at[which] = blended / length, event.at
-    return replace(state, model=model, looks=looks, embedded_at=embedded_at)
+    return follow(state, event, sight)

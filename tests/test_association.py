@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.optimize import linear_sum_assignment
 
-from spoton.association import assign
+from spoton.association import assign, assign_pairs
 
 costs = arrays(
     np.float64,
@@ -69,3 +69,27 @@ def test_a_dear_pair_is_left_out_even_when_possible():
     assert list(zip(rows, columns, strict=True)) == [(0, 1), (1, 0)]
     rows, columns = assign(np.array([[0.1, 0.99], [0.95, np.inf]]), 1.0)
     assert list(zip(rows, columns, strict=True)) == [(0, 0)]
+
+
+@settings(deadline=None)
+@given(cost=costs, gate=st.floats(-4, 4))
+def test_possible_pairs_alone_give_the_least_total_too(cost, gate):
+    rows, columns = (np.isfinite(cost) & (cost < gate)).nonzero()
+    if not len(rows):
+        return
+    chosen, to = assign_pairs(rows, columns, cost[rows, columns], gate)
+    assert len(set(chosen)) == len(chosen) == len(to) == len(set(to))
+    assert (cost[chosen, to] < gate).all()
+    assert list(chosen) == sorted(chosen)
+    assert (cost[chosen, to] - gate).sum() == pytest.approx(_least_total(cost, gate), abs=1e-6)
+
+
+@pytest.mark.parametrize("people", [30, 300])
+def test_pairs_of_a_crowd_equal_the_whole_matrix(people):
+    rng = np.random.default_rng(people)
+    place = rng.uniform(0, np.sqrt(people), (people, 2))
+    apart = np.linalg.norm(place[:, None] - place[None] - rng.normal(0, 0.3, (people, 2)), axis=2)
+    cost = np.where(apart < 0.85, apart, np.inf)
+    rows, columns = np.isfinite(cost).nonzero()
+    assert len(rows) > people
+    np.testing.assert_array_equal(assign_pairs(rows, columns, cost[rows, columns], 0.85), assign(cost, 0.85))

@@ -95,3 +95,28 @@ def test_inputs_are_left_alone():
     motion.update(*motion.predict(mean, cov, F, Q), np.zeros((2, 2)), _covariances(rng, 2, 2), motion.position_of(2))
     np.testing.assert_array_equal(mean, before[0])
     np.testing.assert_array_equal(cov, before[1])
+
+
+def test_independent_axes_equal_the_general_filter():
+    rng = np.random.default_rng(8)
+    axes = np.stack([rng.normal(size=(4, 6)), rng.normal(size=(4, 6)), *np.zeros((3, 4, 6))])
+    cov = _covariances(rng, 24, 2)
+    axes[2], axes[3], axes[4] = (cov[:, i, j].reshape(4, 6) for i, j in ((0, 0), (0, 1), (1, 1)))
+    dt, sigma, walk, noise = (rng.uniform(0.1, 2.0, (4, 6)) for _ in range(4))
+    z = rng.normal(size=(4, 6))
+    F, Q = motion.constant_velocity(dt.ravel(), 1, sigma.ravel())
+    Q[:, 0, 0] += walk.ravel()
+    expected = motion.predict(axes[:2].reshape(2, -1).T, cov, F, Q)
+    predicted = motion.predict_axes(axes, dt, sigma**2, walk)
+    _same(predicted, expected)
+    H = motion.position_of(1)
+    expected = motion.update(*expected, z.reshape(-1, 1), noise.reshape(-1, 1, 1), H)
+    before = predicted.copy()
+    _same(motion.update_axes(predicted, z, noise), expected)
+    np.testing.assert_array_equal(predicted, before)
+
+
+def _same(axes, mean_and_cov):
+    mean, cov = mean_and_cov
+    flat = np.column_stack([mean, cov[:, 0, 0], cov[:, 0, 1], cov[:, 1, 1]])
+    np.testing.assert_allclose(axes.reshape(5, -1).T, flat, rtol=1e-9, atol=1e-12)
