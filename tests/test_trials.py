@@ -48,6 +48,7 @@ async def test_latency_hears_of_every_frame_and_every_tick(tmp_path: Path, local
     # What is under way at the ends of the window counts in one of the two only.
     assert abs(measured.boxes - measured.frames) <= 3 * 10
     assert abs(measured.persons - measured.frames / 3) <= 10
+    assert measured.kept_up == (measured.boxes >= latency.KEPT_UP * measured.frames)
     assert 0 < measured.p50_ms <= measured.p99_ms
     assert set(measured.cpu) == set(measured.memory_mb) == {*latency.ROLES, "api"}
     assert all(used > 0 for used in (*measured.cpu.values(), *measured.memory_mb.values()))

@@ -80,6 +80,11 @@ class BatchConsumer(base.Consumer):
     async def _drain_once(self) -> int:
         """Hand over what there is; returns how many records that were."""
         self._revive_emptied()
+        if not self.flow_active:
+            # Before the generation is noted: what is fetched when the flow goes on is of the one that it goes on with.
+            await self.wait(cast(Any, self.can_resume_flow))
+            if not self.flow_active:
+                return 0
         # As they are before the fetch: records of another generation, or from before a seek, are not what comes next.
         generation, self._seeks_at_fetch = self.app.consumer_generation_id, self._seeks
         records, active = await self._wait_next_records(1.0)

@@ -45,6 +45,8 @@ from spoton.trials.recording import Recording
 CAMERAS = (10, 32, 64)
 SECONDS, WARM_UP_S = 25.0, 6.0
 PARTITIONS = 16
+KEPT_UP = 0.97
+"""Share of the frames whose boxes must come while it is measured."""
 ROLES = ("detection", "identity", "behaviour", "projection", "archive")
 
 
@@ -53,8 +55,9 @@ class Measured:
     """One size.
 
     p50_ms, p99_ms: of all messages, and of those with boxes and with persons. frames, boxes, persons: frames fed and
-    messages that came while it was measured. cpu_per_camera: processor seconds per second and camera of all our
-    processes. cpu, memory_mb: processor seconds per second, and resident memory, by role. load: the machine's load
+    messages that came while it was measured. kept_up: boxes came for nearly all frames; where not, the machine was too
+    slow or too busy, and no other figure means anything. cpu_per_camera: processor seconds per second and camera of
+    all our processes. cpu, memory_mb: processor seconds per second, and resident memory, by role. load: the machine's load
     average at the end.
     """
 
@@ -68,6 +71,7 @@ class Measured:
     frames: int
     boxes: int
     persons: int
+    kept_up: bool
     cpu_per_camera: float
     cpu: dict[str, float]
     memory_mb: dict[str, float]
@@ -130,12 +134,13 @@ def run(sizes: Sequence[int] = CAMERAS, *, seconds: float = SECONDS, warm_up_s: 
 
 def render(result: dict[str, Any], console: Console) -> None:
     """The figures as a table."""
-    table = Table("cameras", "p50 ms", "p99 ms", "boxes p99", "persons p99", "CPU s/s and camera", "memory MB", "load")
+    table = Table("cameras", "p50 ms", "p99 ms", "boxes p99", "persons p99", "CPU s/s and camera", "memory MB", "load", "kept up")
     columns = ("p50_ms", "p99_ms", "boxes_p99_ms", "persons_p99_ms")
     for one in result["latency"]:
         table.add_row(
             str(one["cameras"]), *(f"{one[name]:.0f}" for name in columns),
             f"{one['cpu_per_camera']:.4f}", f"{sum(one['memory_mb'].values()):.0f}", f"{one['load']:.1f}",
+            "yes" if one["kept_up"] else "no",
         )  # fmt: skip
     console.print(table)
 
@@ -219,6 +224,7 @@ def _measured(
         boxes_p50_ms=_percentile(late_ms["boxes"], 50), boxes_p99_ms=_percentile(late_ms["boxes"], 99),
         persons_p50_ms=_percentile(late_ms["persons"], 50), persons_p99_ms=_percentile(late_ms["persons"], 99),
         frames=frames, boxes=len(late_ms["boxes"]), persons=len(late_ms["persons"]),
+        kept_up=len(late_ms["boxes"]) >= KEPT_UP * frames,
         cpu_per_camera=round(sum(cpu.values()) / cameras, 5), cpu=cpu, memory_mb=memory_mb,
         load=round(psutil.getloadavg()[0], 2),
     )  # fmt: skip
