@@ -57,8 +57,8 @@ class Measured:
     p50_ms, p99_ms: of all messages, and of those with boxes and with persons. frames, boxes, persons: frames fed and
     messages that came while it was measured. kept_up: boxes came for nearly all frames; where not, the machine was too
     slow or too busy, and no other figure means anything. cpu_per_camera: processor seconds per second and camera of
-    all our processes. cpu, memory_mb: processor seconds per second, and resident memory, by role. load: the machine's load
-    average at the end.
+    all our processes. cpu, memory_mb: processor seconds per second, and resident memory, by role. load: the machine's
+    load average at the end.
     """
 
     cameras: int
@@ -134,7 +134,8 @@ def run(sizes: Sequence[int] = CAMERAS, *, seconds: float = SECONDS, warm_up_s: 
 
 def render(result: dict[str, Any], console: Console) -> None:
     """The figures as a table."""
-    table = Table("cameras", "p50 ms", "p99 ms", "boxes p99", "persons p99", "CPU s/s and camera", "memory MB", "load", "kept up")
+    heads = ("cameras", "p50 ms", "p99 ms", "boxes p99", "persons p99", "CPU s/s and camera", "memory MB", "load")
+    table = Table(*heads, "kept up")
     columns = ("p50_ms", "p99_ms", "boxes_p99_ms", "persons_p99_ms")
     for one in result["latency"]:
         table.add_row(
