@@ -163,11 +163,21 @@ def _stage(
 
 
 def _touching(edges: Floats, their_edges: Floats) -> tuple[Indices, Indices]:
-    """Which of N tracks and M boxes overlap, ordered by track; edges as ``_edges`` gives them."""
-    (right, bottom, left, top), (their_right, their_bottom, their_left, their_top) = edges, their_edges
-    touch = right[:, None] > -their_left
-    touch &= left[:, None] > -their_right
-    touch &= bottom[:, None] > -their_top
-    touch &= top[:, None] > -their_bottom
-    track, box = touch.nonzero()
-    return track, box
+    """Which of N tracks and M boxes overlap, ordered by track, then box; edges as ``_edges`` gives them.
+
+    Boxes are sorted by their left edge, so that each track is held only against those that begin within its reach.
+    """
+    order = np.argsort(-their_edges[2], kind="stable")
+    left = -their_edges[2, order]
+    widest = (their_edges[0] + their_edges[2]).max()
+    first, last = left.searchsorted(-edges[2] - widest), left.searchsorted(edges[0])
+    count = np.maximum(last - first, 0)
+    track = np.repeat(np.arange(len(count)), count)
+    start = np.repeat(first + count - np.cumsum(count), count)
+    box = order[start + np.arange(len(track))]
+    inner = np.minimum(edges.take(track, axis=1), their_edges.take(box, axis=1))
+    touch = ((inner[:2] + inner[2:]) > 0.0).all(axis=0)
+    number = track[touch] * len(order) + box[touch]
+    number.sort()
+    row, column = np.divmod(number, len(order))
+    return row, column

@@ -386,6 +386,16 @@ def test_a_crowd_is_paired_the_same_by_touch_as_by_looking_at_all(monkeypatch):
     assert tracks.pack(touching[1]) == tracks.pack(whole[1])
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_boxes_that_touch_are_found_without_looking_at_all(seed):
+    rng = np.random.default_rng(seed)
+    ours, theirs = (pairing._edges(rng.uniform(0, 500, (2, n)), rng.uniform(1, 60, (2, n))) for n in (31, 40))
+    inner = np.minimum(ours[:, :, None], theirs[:, None])
+    expected = ((inner[:2] + inner[2:]) > 0).all(axis=0).nonzero()
+    assert len(expected[0]) > 10
+    np.testing.assert_array_equal(pairing._touching(ours, theirs), expected)
+
+
 def test_unequal_heights_cost_extra():
     _, state = _run([_frame(i, [[100, 100, 40, 100]]) for i in range(20)])
     axes = predicted(state, state.at + 100_000)
