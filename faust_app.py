@@ -325,6 +325,10 @@ def _made(config: Config) -> faust.App:
         check_port(config.host, config.port)
         preflight.check(config.broker)
         return create_app(config, sites[0])
+    if len(config.roles) != 1:
+        raise InputError(
+            f"SPOTON_ROLES names {len(config.roles)} roles", remedy="a process on Kafka has one: use spoton worker"
+        )
     if config.metrics_port:
         check_port(config.host, config.metrics_port, "--metrics-port")
     kafka = KafkaSettings.from_env(os.environ)

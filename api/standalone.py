@@ -36,6 +36,7 @@ from spoton.kafka.tail import Settings, follow, partitions_of, read_whole, reade
 from spoton.live.sites import RecordedSites
 from spoton.live.state import LiveState
 from spoton.offline.check import check
+from spoton.running import supervisor
 from spoton.site import Site
 from tables.cameras import CameraStatus, changelog_status, last_word
 
@@ -202,6 +203,7 @@ async def _main(environment: Mapping[str, str]) -> None:
 def main() -> None:
     """Serve until told to stop; a mistake of the operator is one line and a non-zero exit."""
     diagnostics.configure()
+    supervisor.end_with_supervisor()
     try:
         uvloop.run(_main(os.environ))
     except (SpotOnError, OSError) as error:

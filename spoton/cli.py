@@ -127,7 +127,7 @@ def up(
         [site], data=data, broker=broker, database=database, host=host, port=port, weights=_weights_folder(weights),
         accept_bad_calibration=accept_bad_calibration,
     )  # fmt: skip
-    launch.become(settings, "faust_app")
+    raise typer.Exit(launch.watch_site(settings))
 
 
 @app.command(epilog="Example: spoton worker --site site.toml --broker kafka://127.0.0.1:9092 --roles detection")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import shutil
 import subprocess
@@ -25,9 +26,12 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            _clear_unfinished(folder)
-            _forget_the_dead(folder / ".handle_pids.json")
-            self._server = get_server(folder)
+            # Another process that makes the same folder right now must not be taken for one that was killed at it.
+            with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                _clear_unfinished(folder)
+                _forget_the_dead(folder / ".handle_pids.json")
+                self._server = get_server(folder)
         except (OSError, subprocess.SubprocessError, AssertionError, RuntimeError) as error:
             raise HistoryError(
                 f"the embedded PostgreSQL in {folder} does not start: {error}",

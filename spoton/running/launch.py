@@ -54,6 +54,16 @@ def become(settings: Mapping[str, str], module: str) -> NoReturn:
     os.execve(sys.executable, command(module), dict(settings))
 
 
+def watch_site(settings: Mapping[str, str]) -> int:
+    """Everything of one site on this machine: one process on the embedded log, one a role and the API on Kafka.
+
+    Returns the exit code, where it returns. Raises InputError for an address that names no broker.
+    """
+    if not settings.get("SPOTON_BROKER", "").startswith("kafka://"):
+        become(settings, "faust_app")
+    return supervisor.run([*_roles(settings, "", None), supervisor.Child("api", command("api.standalone"), settings)])
+
+
 def work(settings: Mapping[str, str], roles: str, metrics_port: int | None) -> int:
     """Run one process a role until told to stop; returns the exit code.
 
@@ -64,11 +74,15 @@ def work(settings: Mapping[str, str], roles: str, metrics_port: int | None) -> i
         raise InputError(
             f"--broker = {broker!r} is for one process", remedy="use spoton up with it, or kafka://host:port here"
         )
-    servers(broker)
+    return supervisor.run(_roles(settings, roles, metrics_port))
+
+
+def _roles(settings: Mapping[str, str], roles: str, metrics_port: int | None) -> list[supervisor.Child]:
+    servers(settings.get("SPOTON_BROKER", ""))
     children = []
     for index, role in enumerate(roles_of(roles)):
         own = {"SPOTON_ROLES": role}
         if metrics_port is not None:
             own["SPOTON_METRICS_PORT"] = str(metrics_port + index)
         children.append(supervisor.Child(role, command("faust_app"), {**settings, **own}))
-    return supervisor.run(children)
+    return children
