@@ -28,6 +28,10 @@ JPEG_QUALITY = 90
 log = structlog.get_logger("capture")
 
 
+async def _forget(key: str, state: SourceState) -> None:
+    """Where what was tracked tells how far a camera has got, it need not be noted."""
+
+
 @dataclass(slots=True)
 class Progress:
     """How far a camera has got: where it goes on.
@@ -59,7 +63,7 @@ class Capture:
     """What reading cameras needs. open_source: makes a camera's source; clock_us: the wall clock, UTC.
 
     known: where a camera (``site/camera``) goes on, None for one never read. claim: told before a camera is read.
-    note: told how far a camera has got, once its frame is on the stream. pool: threads that write pictures as JPEG,
+    note: told how far a camera has got; returns when that is safe. pool: threads that write pictures as JPEG,
     not shared with those that wait for detectors. backoff: how long a camera waits before it is tried again.
     """
 
@@ -69,7 +73,7 @@ class Capture:
     clock_us: Callable[[], int]
     pool: Executor
     rng: random.Random
-    note: Callable[[str, SourceState], None] = lambda key, state: None
+    note: Callable[[str, SourceState], Awaitable[None]] = _forget
     claim: Callable[[str], Awaitable[None]] | None = None
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -174,8 +178,15 @@ class Capture:
                     progress.session, progress.first = session, frame.index - dropped
                 progress.next_frame = frame.index + 1
                 progress.at_us = progress.epoch_us + frame.at_us
-                await self.topics.capture(await self._captured(site, camera, progress, frame))
-                self._note(site, camera, progress)
+                captured = await self._captured(site, camera, progress, frame)
+                # A recording may give the same frame again, which the tracker knows by its time; what another frame
+                # must never have is a number that was given already.
+                again = progress.recorded and not camera.loop
+                if not again:
+                    await self._note(site, camera, progress)
+                await self.topics.capture(captured)
+                if again:
+                    await self._note(site, camera, progress)
             case SourceUp(size=size):
                 log.info("camera online", camera=camera.name, session=session, source=progress.source, size=size)
             case SourceDown(at_us=at_us, reason=reason, retry_in_s=retry_in_s):
@@ -228,9 +239,9 @@ class Capture:
         await self.topics.capture(changed)
         if ended:
             progress.ended, progress.session = True, session
-        self._note(site, camera, progress)
+        await self._note(site, camera, progress)
 
-    def _note(self, site: Site, camera: CameraSite, progress: Progress) -> None:
+    async def _note(self, site: Site, camera: CameraSite, progress: Progress) -> None:
         state = SourceState(
             source=progress.source,
             session=progress.session,
@@ -240,7 +251,7 @@ class Capture:
             at=progress.at_us,
             ended=progress.ended,
         )
-        self.note(f"{site.name}/{camera.name}", state)
+        await self.note(f"{site.name}/{camera.name}", state)
 
 
 def _metronomes(progress: Mapping[str, Progress]) -> dict[int, Metronome]:

@@ -31,6 +31,7 @@ from agents.topics import Topics
 from agents.trackers import Facts, Trackers
 from spoton import events, people, tracks, zones
 from spoton.config import Config
+from spoton.engine.outgoing import all_sent
 from spoton.live.sites import Sites
 from spoton.site import CameraSite, Site
 from spoton.vision.apart import DetectorProcess
@@ -67,7 +68,11 @@ def shared_capture(worker: Worker) -> None:
     table = tables.sources.attach(worker.app, partitions=worker.config.partitions)
     claims = Claims(f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}", clock_us=wall_clock_us)
     claims.attach(worker.app, worker.topics)
-    capturing = agents.capture.Capture(**_capturing(worker), known=table.find, note=table.set, claim=claims.claim)
+
+    async def note(key: str, state: tables.sources.SourceState) -> None:
+        await all_sent(table.set_all({key: state}))
+
+    capturing = agents.capture.Capture(**_capturing(worker), known=table.find, note=note, claim=claims.claim)
 
     def owns(key: str) -> bool | None:
         app = worker.app

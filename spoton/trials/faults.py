@@ -31,7 +31,7 @@ from spoton.sim.site_text import site_toml
 from spoton.site_file import parse
 from spoton.trials import handover
 from spoton.trials.cluster import Cluster, Running, until
-from spoton.trials.load import Watch, feed
+from spoton.trials.load import Watch, feed, partition_of
 from spoton.trials.recording import Recording, record, undisturbed
 from spoton.trials.verdict import Outcome, accounted_frames, judged, largest_mb
 
@@ -56,16 +56,15 @@ class Trial:
     site: str
     recovery_s: float | None = None
 
-    def owner(self, role: str, topic: str, key: str) -> Running:
-        """The worker of a role that has the partition of a key."""
-        from spoton.trials.load import partition_of
+    async def owner(self, role: str, topic: str, key: str) -> Running:
+        """The worker of a role that has the partition of a key; it says so once it has committed something there."""
+        await until(lambda: bool(self._owners(role, topic, key)), 30.0, f"{role} to have {key}")
+        return self._owners(role, topic, key)[0]
 
+    def _owners(self, role: str, topic: str, key: str) -> list[Running]:
         partition = partition_of(key, self.cluster.partitions)
         wanted = f'partition="{partition}",role="{role}",topic="{topic}"'.encode()
-        for worker in self.workers[role]:
-            if wanted in worker.ask("/metrics"):
-                return worker
-        raise InputError(f"no {role} worker has partition {partition} of {topic}")
+        return [worker for worker in self.workers[role] if wanted in worker.ask("/metrics")]
 
 
 @dataclass(slots=True)
@@ -92,12 +91,12 @@ Fault = Callable[[Trial], Awaitable[None]]
 
 async def detection_worker_dies(trial: Trial) -> None:
     """kill -9; the other detection worker takes its cameras."""
-    trial.cluster.kill(trial.owner("detection", "frames", f"{trial.site}/south-west"))
+    trial.cluster.kill(await trial.owner("detection", "frames", f"{trial.site}/south-west"))
 
 
 async def identity_worker_dies(trial: Trial) -> None:
     """kill -9; the other identity worker takes the site."""
-    trial.cluster.kill(trial.owner("identity", "detections", trial.site))
+    trial.cluster.kill(await trial.owner("identity", "detections", trial.site))
 
 
 async def broker_stops(trial: Trial, away_s: float = 20.0) -> None:
@@ -123,7 +122,7 @@ async def database_goes(trial: Trial, away_s: float = 60.0) -> None:
 
 async def worker_is_paused(trial: Trial) -> None:
     """SIGSTOP until its session is over and another has its cameras, then SIGCONT."""
-    worker = trial.owner("detection", "frames", f"{trial.site}/south-west")
+    worker = await trial.owner("detection", "frames", f"{trial.site}/south-west")
     worker.signal(signal.SIGSTOP)
     await asyncio.sleep(14.0)
     worker.signal(signal.SIGCONT)
