@@ -38,7 +38,7 @@ from spoton.trials.load import partition_of
 from spoton.trials.recording import Recording
 
 PARTITIONS = 16
-FRAMES, WARM_UP_FRAMES = 1000, 20
+FRAMES, WARM_UP_FRAMES = 2000, 20
 """Of each camera."""
 ROUNDS = 3
 _PATIENCE_S = 240.0
@@ -113,7 +113,7 @@ async def measure(
     try:
         started = [cluster.worker("detection") for _ in range(workers)]
         await cluster.ready(*started)
-        await _hand_over(recording, range(WARM_UP_FRAMES), epoch_us, settings, partitions)
+        await _hand_over(_encoded(recording, range(WARM_UP_FRAMES), epoch_us, partitions), settings)
         share = partitions // workers
         await until(lambda: all(_has(one, share) for one in started), 60, "an even share for each worker")
         took_s = await _drained(recording, epoch_us, settings, partitions)
@@ -132,7 +132,7 @@ async def measure(
 
 async def _drained(recording: Recording, epoch_us: int, settings: Settings, partitions: int) -> float:
     """Hand the backlog over; returns the seconds from the first fact of it to the last."""
-    cameras, last = len(recording.cameras), len(recording.frames)
+    last = len(recording.frames)
     place = TopicPartition("detections", partition_of(recording.site.name, partitions))
     async with reader(settings) as consumer:
         await partitions_of(consumer, place.topic)
@@ -141,10 +141,11 @@ async def _drained(recording: Recording, epoch_us: int, settings: Settings, part
             ends: Mapping[TopicPartition, int] = await consumer.end_offsets([place])
             return ends[place]
 
+        # Encoded beforehand: what is measured is how fast the workers are, not who feeds them.
+        backlog = _encoded(recording, range(WARM_UP_FRAMES, last), epoch_us, partitions)
         before = await _until_still(told)
-        backlog = range(WARM_UP_FRAMES, last)
-        handing = asyncio.create_task(_hand_over(recording, backlog, epoch_us, settings, partitions))
-        wanted = before + len(backlog) * cameras
+        handing = asyncio.create_task(_hand_over(backlog, settings))
+        wanted = before + len(backlog)
         began_s = time.monotonic()
         until_s = began_s + _PATIENCE_S
         while (now := await told()) < wanted:
@@ -166,24 +167,27 @@ async def _until_still(told: Callable[[], Awaitable[int]]) -> int:
     return now
 
 
-async def _hand_over(
-    recording: Recording, numbers: Sequence[int], epoch_us: int, settings: Settings, partitions: int
-) -> None:
-    """All these frames of every camera, as fast as the broker takes them."""
-    site = recording.site.name
+def _encoded(
+    recording: Recording, numbers: Sequence[int], epoch_us: int, partitions: int
+) -> list[tuple[bytes, bytes, int]]:
+    """These frames of every camera: key, value and partition of each record."""
+    found = []
+    for n in numbers:
+        for frame in recording.captured(epoch_us, n):
+            key = f"{frame.site}/{frame.camera}"
+            partition = partition_of(key, partitions)
+            found.append((msgspec.json.encode(key), events.encode_captured(frame), partition))
+    return found
+
+
+async def _hand_over(records: Sequence[tuple[bytes, bytes, int]], settings: Settings) -> None:
+    """All of it, as fast as the broker takes it."""
     producer = AIOKafkaProducer(**{**PRODUCER, "linger_ms": 20}, **settings)
     await producer.start()
-    sent = []
     try:
-        for n in numbers:
-            for frame in recording.captured(epoch_us, n):
-                key = f"{site}/{frame.camera}"
-                sent.append(
-                    await producer.send(
-                        "frames", events.encode_captured(frame), key=msgspec.json.encode(key),
-                        partition=partition_of(key, partitions),
-                    )
-                )  # fmt: skip
+        sent = [
+            await producer.send("frames", value, key=key, partition=partition) for key, value, partition in records
+        ]
         await asyncio.gather(*sent)
     finally:
         await producer.stop()
