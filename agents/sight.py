@@ -166,23 +166,9 @@ class Sight:
         return with_looks(self._seen(frame, found), picture, state, thresholds, embedder)
 
     def _seen(self, frame: events.FrameCaptured, found: Found) -> tracks.FrameSeen:
-        low_score = self.thresholds(frame.site).low_score
-        boxes_px, scores = tracks.quantise(found.detections.boxes_px, found.detections.scores, low_score)
-        return tracks.FrameSeen(
-            site=frame.site,
-            camera=frame.camera,
-            frame=frame.frame,
-            at=frame.at,
-            session=frame.session,
-            first=frame.first,
-            epoch=frame.epoch,
-            origin=frame.origin,
-            source=frame.source,
-            size_px=frame.size_px,
-            boxes_px=boxes_px,
-            scores=scores,
-            detector=found.detector,
-        )
+        found_px, scores = found.detections.boxes_px, found.detections.scores
+        least_score = self.thresholds(frame.site).low_score
+        return tracks.seen(frame, found_px, scores, detector=found.detector, least_score=least_score)
 
 
 def _found_by_camera(frame: events.FrameCaptured) -> Found | None:

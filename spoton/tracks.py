@@ -23,7 +23,8 @@ from spoton.site import Thresholds
 from spoton.track_state import State, initial, pack, predicted, unpack
 
 __all__ = [
-    "FrameSeen", "Input", "State", "decide", "evolve", "initial", "pack", "quantise", "rows_to_embed", "step", "unpack",
+    "FrameSeen", "Input", "State", "decide", "evolve", "initial", "pack", "quantise", "rows_to_embed", "seen", "step",
+    "unpack",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -63,6 +64,18 @@ class FrameSeen:
 
 
 Input = FrameSeen | events.SourceChanged
+
+
+def seen(
+    frame: events.FrameCaptured, boxes_px: Floats, scores: Floats, *, detector: str, least_score: float
+) -> FrameSeen:
+    """A captured frame with what was found in it; see ``quantise`` for boxes (N, 4), scores (N,) and least_score."""
+    boxes, marks = quantise(boxes_px, scores, least_score)
+    return FrameSeen(
+        site=frame.site, camera=frame.camera, frame=frame.frame, at=frame.at, session=frame.session,
+        size_px=frame.size_px, boxes_px=boxes, scores=marks, first=frame.first, epoch=frame.epoch,
+        origin=frame.origin, source=frame.source, detector=detector,
+    )  # fmt: skip
 
 
 def quantise(boxes_px: Floats, scores: Floats, least_score: float = 0.0) -> tuple[Floats, Floats]:

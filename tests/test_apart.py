@@ -51,7 +51,9 @@ def program(tmp_path: Path) -> Iterator[Program]:
         for name in ("spoton", "cv2"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "__init__.py").write_text("raise ImportError('shadowed')")
-        script = f"{text}\nprint('ready', flush=True)\ntime.sleep(60)\n"
+        # As at a terminal: what is started in the background of a shell ignores Ctrl-C, and so would this.
+        heed = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        script = f"{heed}{text}\nprint('ready', flush=True)\ntime.sleep(60)\n"
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", script],
             stdin=subprocess.DEVNULL,

@@ -93,21 +93,6 @@ def undisturbed(recording: Recording, epoch_us: int) -> list[events.Event]:
 def seen(frame: FrameCaptured, low_score: float) -> tracks.FrameSeen:
     """The frame as the tracker gets it."""
     assert frame.found is not None
-    boxes_px, scores = tracks.quantise(
-        np.asarray(frame.found.boxes_px, dtype=np.float64).reshape(-1, 4), np.asarray(frame.found.scores), low_score
-    )
-    return tracks.FrameSeen(
-        site=frame.site,
-        camera=frame.camera,
-        frame=frame.frame,
-        at=frame.at,
-        session=frame.session,
-        first=frame.first,
-        epoch=frame.epoch,
-        origin=frame.origin,
-        source=frame.source,
-        size_px=frame.size_px,
-        boxes_px=boxes_px,
-        scores=scores,
-        detector=frame.found.detector,
-    )
+    boxes_px = np.asarray(frame.found.boxes_px, dtype=np.float64).reshape(-1, 4)
+    scores = np.asarray(frame.found.scores, dtype=np.float64)
+    return tracks.seen(frame, boxes_px, scores, detector=frame.found.detector, least_score=low_score)
