@@ -25,13 +25,33 @@ from spoton.trials.load import Watch
 pytestmark = pytest.mark.timeout(420)
 
 
-@pytest.mark.parametrize("name", faults.FAULTS)
+async def workers_die_and_are_paused(trial: faults.Trial) -> None:
+    await faults.detection_worker_dies(trial)
+    trial.workers["detection"].append(trial.cluster.worker("detection"))
+    await asyncio.sleep(10.0)
+    await faults.identity_worker_dies(trial)
+    await asyncio.sleep(10.0)
+    await faults.worker_is_paused(trial)
+
+
+async def the_database_goes_while_workers_come_and_go(trial: faults.Trial) -> None:
+    await asyncio.gather(faults.database_goes(trial), faults.workers_come_and_go(trial))
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [
+        pytest.param(workers_die_and_are_paused, 60.0, id="workers die and are paused"),
+        pytest.param(the_database_goes_while_workers_come_and_go, 90.0, id="database away, workers come and go"),
+        pytest.param(faults.broker_stops, 38.0, id="broker away"),
+    ],
+)
 async def test_nothing_is_lost_or_counted_twice_and_nobody_changes(
-    name: str, tmp_path: Path, local_kafka: Callable[..., Any]
+    fault: faults.Fault, seconds: float, tmp_path: Path, local_kafka: Callable[..., Any]
 ) -> None:
     os.chmod(tmp_path, 0o755)
     broker = local_kafka()
-    outcome = await faults.run_trial(name, tmp_path, broker, broker.url)
+    outcome = await faults.try_out("several", fault, seconds, tmp_path, broker, broker.url)
     assert outcome.events_in > 0
     assert (outcome.lost, outcome.duplicated, outcome.ids_changed) == (0, 0, 0), outcome
     # What waits for a database or a broker must not pile up in memory.

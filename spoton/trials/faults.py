@@ -64,7 +64,8 @@ class Trial:
     def _owners(self, role: str, topic: str, key: str) -> list[Running]:
         partition = partition_of(key, self.cluster.partitions)
         wanted = f'partition="{partition}",role="{role}",topic="{topic}"'.encode()
-        return [worker for worker in self.workers[role] if wanted in worker.ask("/metrics")]
+        alive = [worker for worker in self.workers[role] if worker.process.poll() is None]
+        return [worker for worker in alive if _says(worker, wanted)]
 
 
 @dataclass(slots=True)
@@ -84,6 +85,13 @@ class Database:
         if self.server is not None:
             self.server.stop()
             self.server = None
+
+
+def _says(worker: Running, wanted: bytes) -> bool:
+    try:
+        return wanted in worker.ask("/metrics")
+    except OSError:
+        return False
 
 
 Fault = Callable[[Trial], Awaitable[None]]
@@ -137,22 +145,29 @@ async def workers_come_and_go(trial: Trial) -> None:
 
 
 FAULTS: dict[str, tuple[Fault, float]] = {
-    "detection worker killed": (detection_worker_dies, 30.0),
-    "identity worker killed": (identity_worker_dies, 30.0),
-    "broker away for 20 s": (broker_stops, 45.0),
-    "database away for 60 s": (database_goes, 75.0),
-    "worker paused until fenced": (worker_is_paused, 35.0),
+    "detection worker killed": (detection_worker_dies, 22.0),
+    "identity worker killed": (identity_worker_dies, 22.0),
+    "broker away for 20 s": (broker_stops, 38.0),
+    "database away for 60 s": (database_goes, 70.0),
+    "worker paused until fenced": (worker_is_paused, 28.0),
     "two workers come and go ten times": (workers_come_and_go, 90.0),
 }
 """Each fault and for how many seconds frames are fed around it."""
 
 
 async def run_trial(name: str, folder: Path, broker: LocalBroker | None, broker_url: str) -> Outcome:
-    """One fault on a cluster of its own, on a broker that is new.
+    """One of ``FAULTS`` on a cluster of its own, on a broker that is new; see ``try_out``."""
+    fault, seconds = FAULTS[name]
+    return await try_out(name, fault, seconds, folder, broker, broker_url)
+
+
+async def try_out(
+    name: str, fault: Fault, seconds: float, folder: Path, broker: LocalBroker | None, broker_url: str
+) -> Outcome:
+    """A fault while frames are fed for ``seconds``, on a cluster of its own, on a broker that is new.
 
     Raises SpotOnError when the cluster does not come up, or does not catch up.
     """
-    fault, seconds = FAULTS[name]
     recording = _recording(seconds, folder)
     settings = {"bootstrap_servers": servers(broker_url)}
     await ensure(broker_url, plans(PARTITIONS))
