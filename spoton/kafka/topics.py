@@ -9,11 +9,12 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
 from spoton.errors import BrokerError
 from spoton.kafka.settings import servers
 from spoton.kafka.sizes import LARGEST_RECORD_BYTES
+from spoton.kafka.tail import unreachable
 
 CHANGELOGS = (
     "capture-sources",
@@ -100,6 +101,8 @@ async def ensure(
             existing = set(await admin.list_topics())
             await _make(admin, [plan for plan in wanted if plan.name not in existing], replication)
             wrong = await _deviations(admin, server, wanted, changelogs or {})
+    except KafkaConnectionError as error:
+        raise unreachable({"bootstrap_servers": servers(url)}, error) from error
     except (KafkaError, TimeoutError) as error:
         raise BrokerError(
             f"the topics on {url} cannot be verified: {error!r}", remedy="see whether the cluster is up and lets us in"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from spoton.config import roles_of
+from spoton.config import Config, roles_of
 from spoton.errors import InputError
 from spoton.kafka.settings import servers
 from spoton.running import supervisor
@@ -61,6 +62,7 @@ def watch_site(settings: Mapping[str, str]) -> int:
     """
     if not settings.get("SPOTON_BROKER", "").startswith("kafka://"):
         become(settings, "faust_app")
+    _check(settings)
     return supervisor.run([*_roles(settings, "", None), supervisor.Child("api", command("api.standalone"), settings)])
 
 
@@ -74,7 +76,26 @@ def work(settings: Mapping[str, str], roles: str, metrics_port: int | None) -> i
         raise InputError(
             f"--broker = {broker!r} is for one process", remedy="use spoton up with it, or kafka://host:port here"
         )
-    return supervisor.run(_roles(settings, roles, metrics_port))
+    children = _roles(settings, roles, metrics_port)
+    _check(settings)
+    return supervisor.run(children)
+
+
+def _check(settings: Mapping[str, str]) -> None:
+    """What every role would stumble over is said once, before any of them starts: sites, broker, topics."""
+    from spoton.kafka.settings import KafkaSettings
+    from spoton.kafka.topics import ensure, plans
+    from spoton.offline.check import check
+
+    config = Config.from_env(settings)
+    for path in config.sites:
+        report = check(path, accept_bad=config.accept_bad_calibration)
+        if not report.accepted:
+            raise InputError("; ".join(report.refusals))
+    options = KafkaSettings.from_env(settings).client_options()
+    asyncio.run(
+        ensure(config.broker, plans(config.partitions), replication=config.replication, client_options=options)
+    )
 
 
 def _roles(settings: Mapping[str, str], roles: str, metrics_port: int | None) -> list[supervisor.Child]:
