@@ -73,7 +73,7 @@ class Cluster:
         port = free_port()
         return self._start("api", port, ["api", *self._common(), "--port", str(port)])
 
-    async def ready(self, *workers: Running, timeout_s: float = 60.0) -> None:
+    async def ready(self, *workers: Running, timeout_s: float = 120.0) -> None:
         """Wait until each worker has partitions and has taken its tables up."""
         for worker in workers:
             await until(partial(_has_work, worker), timeout_s, f"{worker.name} ({worker.lines})")

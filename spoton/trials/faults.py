@@ -40,7 +40,7 @@ LATE_S = 45.0
 """How long a tick waits for a camera in these trials: for longer than any failover, so that no view is left out and
 identities can be compared with an undisturbed run one by one. By default sites wait for 0.5 s and go on without it."""
 SETTLE_S = 4.0
-CATCH_UP_S = 120.0
+CATCH_UP_S = 240.0
 
 log = structlog.get_logger("trials")
 
