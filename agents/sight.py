@@ -27,16 +27,15 @@ log = structlog.get_logger("detection")
 class Detectors:
     """The detector of every camera, made when it is first asked for, and again when camera or picture size changes.
 
-    eyes: by site. early: make all of them now, so that ModelError is raised at once for weights that are missing,
-    damaged or of an unknown kind.
+    eyes: by site. Raises ModelError at once for weights that are missing, damaged or of an unknown kind.
     """
 
-    def __init__(self, sites: Mapping[str, Site], eyes: Mapping[str, Eyes], *, early: bool = True) -> None:
+    def __init__(self, sites: Mapping[str, Site], eyes: Mapping[str, Eyes]) -> None:
         self._eyes = eyes
         self._sites = sites
         self._made: dict[str, tuple[CameraSite, tuple[int, int] | None, Detector]] = {}
         self._find_themselves: set[str] = set()
-        for site in sites.values() if early else ():
+        for site in sites.values():
             for camera in site.cameras:
                 self._make(site.name, camera, camera.size_px)
 
