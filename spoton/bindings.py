@@ -84,17 +84,21 @@ def rebound(
     """
     known = set(crowd.uid.tolist())
     kept = {key: each for key, each in bindings.items() if each.uid in known and at_us - each.seen_us <= forget_us}
-    for m in np.flatnonzero(sightings.track > 0).tolist():
-        key = (cameras[int(sightings.camera[m])], int(sightings.track[m]))
+    rows = np.flatnonzero(sightings.track > 0)
+    uids = np.where(owner[rows] >= 0, crowd.uid[owner[rows]], -1).tolist() if len(crowd) else [-1] * len(rows)
+    for camera, track, uid in zip(sightings.camera[rows].tolist(), sightings.track[rows].tolist(), uids, strict=True):
+        key = (cameras[camera], track)
         before = kept.get(key)
-        uid = int(crowd.uid[owner[m]]) if owner[m] >= 0 else None
-        if before is not None and before.uid == uid:
+        if before is None:
+            if uid >= 0:
+                kept[key] = Binding(uid, _FIRST, at_us)
+        elif before.uid == uid:
             kept[key] = Binding(uid, min(1.0, before.weight + _GROWTH), at_us, before.told)
-        elif before is not None and before.weight > _DECAY:
+        elif before.weight > _DECAY:
             kept[key] = Binding(before.uid, before.weight - _DECAY, at_us, before.told)
-        elif uid is not None:
-            kept[key] = Binding(uid, _FIRST, at_us, before.told if before else 0)
-        elif before is not None:
+        elif uid >= 0:
+            kept[key] = Binding(uid, _FIRST, at_us, before.told)
+        else:
             del kept[key]
     return kept
 

@@ -233,6 +233,15 @@ def ioa(a_px: NDArray[np.floating], b_px: NDArray[np.floating]) -> Floats:
     return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
 
 
+def covered(a_px: Floats, b_px: Floats) -> Floats:
+    """The part of each box of a that the box of b in the same row covers, (N, 4) both, to (N,) in [0, 1]."""
+    near = np.maximum(a_px[:, :2], b_px[:, :2])
+    sides = np.maximum(np.minimum(a_px[:, :2] + a_px[:, 2:], b_px[:, :2] + b_px[:, 2:]) - near, 0.0)
+    shared, whole = sides[:, 0] * sides[:, 1], np.maximum(a_px[:, 2], 0.0) * np.maximum(a_px[:, 3], 0.0)
+    share: Floats = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+    return share
+
+
 def _overlap(a_px: NDArray[np.floating], b_px: NDArray[np.floating]) -> tuple[Floats, Floats, Floats]:
     a, b = np.asarray(a_px, dtype=np.float64).reshape(-1, 4), np.asarray(b_px, dtype=np.float64).reshape(-1, 4)
     near = np.maximum(a[:, None, :2], b[None, :, :2])

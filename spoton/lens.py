@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,36 +36,18 @@ class Lens:
 
     def to_pixels(self, rays: Floats) -> tuple[Floats, Bools]:
         """Rays (N, 2), x/z and y/z in the camera frame, to pixels (N, 2); False where the model does not hold."""
-        radius = np.hypot(rays[:, 0], rays[:, 1])
-        ok = radius < self.limit_r
-        bent = np.where(ok[:, None], rays, 0.0)
-        if self.dist.any():
-            bent, _ = _distort(bent, self.dist)
-        pixels = bent @ self.K[:2, :2].T + self.K[:2, 2]
-        return pixels, ok
+        return to_pixels(rays, self.K, self._dist, self.limit_r)
 
     def to_rays(self, points_px: Floats) -> tuple[Floats, Floats, Bools]:
         """Pixels (N, 2) to rays (N, 2), d ray / d pixel (N, 2, 2), and False where no ray falls on the pixel.
 
         Newton's method with the analytic derivative; its last step is shorter than 1e-8 of the focal length.
         """
-        inverse = np.linalg.inv(self.K[:2, :2])
-        known = finite(points_px)
-        target = (np.where(known[:, None], points_px, 0.0) - self.K[:2, 2]) @ inverse.T
-        if not self.dist.any():
-            return target, np.broadcast_to(inverse, (len(target), 2, 2)), known
-        rays = _within(target, 0.9 * self.limit_r)
-        for _ in range(_NEWTON_STEPS):
-            bent, slope = _distort(rays, self.dist)
-            miss, unbend = bent - target, _inverse_2x2(slope)
-            moved = _within(rays - (unbend @ miss[:, :, None])[:, :, 0], 0.9999 * self.limit_r)
-            change = np.abs(moved - rays).max(initial=0.0)
-            rays = moved
-            if change < _SETTLED:
-                break
-        # what remained before the last step: the step squares it
-        ok = known & (np.abs(miss).max(axis=1, initial=0.0) < 10 * _SETTLED)
-        return rays, unbend @ inverse, ok
+        return to_rays(points_px, self.K, self._dist, self.limit_r)
+
+    @property
+    def _dist(self) -> Floats | None:
+        return self.dist if self.dist.any() else None
 
     def scaled(self, sx: float, sy: float) -> Lens:
         """The same lens on a picture whose sides are ``sx`` and ``sy`` times as long."""
@@ -83,14 +66,66 @@ def lens(K: ArrayLike, dist: Sequence[float] = ()) -> Lens:
     return Lens(matrix, coefficients, _fold_radius(coefficients))
 
 
+def to_pixels(rays: Floats, K: Floats, dist: Floats | None, limit_r: Floats | float) -> tuple[Floats, Bools]:
+    """``Lens.to_pixels`` of one lens, or of a lens for each ray: K (N, 3, 3), dist (N, 8), limit_r (N,).
+
+    dist: None where no lens has any.
+    """
+    ok = np.hypot(rays[:, 0], rays[:, 1]) < limit_r
+    bent = np.where(ok[:, None], rays, 0.0)
+    if dist is not None:
+        bent, _ = _distort(bent, dist)
+    x = K[..., 0, 0] * bent[:, 0] + K[..., 0, 1] * bent[:, 1] + K[..., 0, 2]
+    y = K[..., 1, 0] * bent[:, 0] + K[..., 1, 1] * bent[:, 1] + K[..., 1, 2]
+    return np.stack([x, y], axis=1), ok
+
+
+def to_rays(
+    points_px: Floats, K: Floats, dist: Floats | None, limit_r: Floats | float
+) -> tuple[Floats, Floats, Bools]:
+    """``Lens.to_rays`` of one lens, or of a lens for each point: K (N, 3, 3), dist (N, 8), limit_r (N,).
+
+    dist: None where no lens has any. A point's ray does not depend on which other points come with it.
+    """
+    count = len(points_px)
+    inverse = np.broadcast_to(_inverse_2x2(K[..., :2, :2].reshape(-1, 2, 2)), (count, 2, 2))
+    known = finite(points_px)
+    off = np.where(known[:, None], points_px, 0.0) - K[..., :2, 2]
+    target = (inverse @ off[:, :, None])[:, :, 0]
+    if dist is None:
+        return target, inverse, known
+    rays = _within(target, 0.9 * limit_r)
+    unbend, miss = np.empty((count, 2, 2)), np.empty((count, 2))
+    moving = np.arange(count)
+    for _ in range(_NEWTON_STEPS):
+        limit, curve = _rows(limit_r, moving), _rows(dist, moving, axes=2)
+        bent, slope = _distort(rays[moving], curve)
+        miss[moving], unbend[moving] = bent - target[moving], _inverse_2x2(slope)
+        step = (unbend[moving] @ miss[moving][:, :, None])[:, :, 0]
+        moved = _within(rays[moving] - step, 0.9999 * limit)
+        change = np.abs(moved - rays[moving]).max(axis=1, initial=0.0)
+        rays[moving] = moved
+        moving = moving[change >= _SETTLED]
+        if not len(moving):
+            break
+    # what remained before the last step: the step squares it
+    ok = known & (np.abs(miss).max(axis=1, initial=0.0) < 10 * _SETTLED)
+    return rays, unbend @ inverse, ok
+
+
+def _rows(values: Floats | float, rows: NDArray[np.int64], axes: int = 1) -> Any:
+    """The rows of what is given for each point; what holds for all as it is."""
+    return values[rows] if isinstance(values, np.ndarray) and values.ndim == axes else values
+
+
 def finite(rows: Floats) -> Bools:
     """Which rows of (N, M) hold finite numbers only, (N,)."""
     return np.asarray(np.isfinite(rows).all(axis=1), dtype=np.bool_)
 
 
 def _distort(rays: Floats, dist: Floats) -> tuple[Floats, Floats]:
-    """Bent rays (N, 2) and their derivative by the straight ones (N, 2, 2)."""
-    k1, k2, p1, p2, k3, k4, k5, k6 = dist
+    """Bent rays (N, 2) and their derivative by the straight ones (N, 2, 2); dist: (8,), or (N, 8)."""
+    k1, k2, p1, p2, k3, k4, k5, k6 = np.moveaxis(dist, -1, 0)
     x, y = rays[:, 0], rays[:, 1]
     s = x * x + y * y
     upper = 1.0 + s * (k1 + s * (k2 + s * k3))
@@ -129,10 +164,8 @@ def _roots(polynomial: np.polynomial.Polynomial) -> NDArray[np.complex128]:
     return np.asarray(np.polynomial.Polynomial(coefficients[: degree + 1]).roots(), dtype=np.complex128)
 
 
-def _within(rays: Floats, radius: float) -> Floats:
-    """Rays shortened to at most ``radius``."""
-    if not np.isfinite(radius):
-        return rays
+def _within(rays: Floats, radius: Floats | float) -> Floats:
+    """Rays shortened to at most ``radius``, one or each its own, (N,)."""
     length = np.hypot(rays[:, 0], rays[:, 1])
     shrink = np.minimum(1.0, radius / np.maximum(length, 1e-300))
     return rays * shrink[:, None]

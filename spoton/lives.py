@@ -197,11 +197,13 @@ def told(lives: Lives, sightings: Sightings, owner_uid: Ints, view: SiteView) ->
     """Say of every track that shows a person for the first time, or another one than before, whose it is."""
     bindings, found = dict(lives.bindings), list(lives.found)
     numbers = dict(zip(lives.crowd.uid.tolist(), lives.crowd.number.tolist(), strict=True))
-    for m in np.flatnonzero(sightings.firm).tolist():
-        camera, track = view.cameras[int(sightings.camera[m])], int(sightings.track[m])
+    rows = np.flatnonzero(sightings.firm)
+    columns = (sightings.camera[rows].tolist(), sightings.track[rows].tolist(), owner_uid[rows].tolist())
+    for m, at, track, uid in zip(rows.tolist(), *columns, strict=True):
+        camera = view.cameras[at]
         binding = bindings.get((camera, track))
         number = numbers.get(binding.uid, 0) if binding is not None else 0
-        if binding is None or not number or binding.told == number or int(owner_uid[m]) != binding.uid:
+        if binding is None or not number or binding.told == number or uid != binding.uid:
             continue
         row = int(np.searchsorted(lives.crowd.uid, binding.uid))
         evidence = _evidence(lives, row, sightings, m, view)

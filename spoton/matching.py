@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton.association import assign, near_pairs
+from spoton.association import assign_pairs, near_pairs
 from spoton.crowd import PLACE, Crowd
 from spoton.fusion import inverse3, moved_places, open_m, precise, pulled, squared
 from spoton.sightings import Sightings
@@ -59,10 +59,9 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """One camera's part of the pairs as a cost table: pair k is at (row[k], column[k])."""
+    """Some cameras' part of the pairs as a cost table: the k-th of ``pairs`` is at (row[k], column[k])."""
 
-    camera: int
-    pairs: slice
+    pairs: Ints
     rows: Ints
     columns: Ints
     row: Ints
@@ -104,7 +103,8 @@ def assign_known(
         return owner
     sure = precise(sightings)
     pairs = _weighed(crowd, sightings, found, looks, sure, dt_s)
-    tables = _tables(pairs, sightings)
+    camera = sightings.camera[pairs.which]
+    tables = [_table(pairs, level) for level in _levels(pairs, camera)]
     total, drawn = _predicted(crowd)
     tally = (total.copy(), drawn.copy())
     for turn in range(_ROUNDS):
@@ -112,10 +112,10 @@ def assign_known(
         if turn:
             owner = _regrouped(crowd, sightings, owner, pairs, sure)
             tally = _tallied(total, drawn, owner, pairs)
-            unsettled = _unsettled(owner, tally, pairs, sightings)
+            unsettled = np.flatnonzero(_unsettled(owner, tally, pairs, sightings))
+            tables = [_table(pairs, np.flatnonzero(camera == one)) for one in unsettled.tolist()]
         for table in tables:
-            if not turn or unsettled[table.camera]:
-                _reassign(owner, tally, table, pairs, sightings.cov_m2)
+            _reassign(owner, tally, table, pairs, sightings.cov_m2)
         if np.array_equal(before, owner):
             break
     return owner
@@ -158,24 +158,38 @@ def _weighed(
     return Pairs(who, which, places, sure[which], pulled(sure[which], places), tie, gate, extra)
 
 
-def _tables(pairs: Pairs, sightings: Sightings) -> list[_Table]:
-    camera = sightings.camera[pairs.which]
+def _levels(pairs: Pairs, camera: Ints) -> list[Ints]:
+    """The pairs in parts that are decided one after the other: cameras with no candidate in common at the same time.
+
+    Of two cameras with one in common the lower is decided first, so the parts give what camera by camera gives.
+    camera: (K,) ascending.
+    """
+    after = np.zeros(int(pairs.who.max()) + 1, dtype=np.int64)
+    level = np.empty(len(camera), dtype=np.int64)
     ends = np.flatnonzero(np.diff(camera, append=-1)) + 1
-    tables = []
     for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
-        rows, row = np.unique(pairs.who[start:end], return_inverse=True)
-        columns, column = np.unique(pairs.which[start:end], return_inverse=True)
-        tables.append(_Table(int(camera[start]), slice(start, end), rows, columns, row, column))
-    return tables
+        people = pairs.who[start:end]
+        level[start:end] = own = after[people].max()
+        after[people] = own + 1
+    order = np.lexsort((pairs.which, pairs.who, level))
+    return np.split(order, np.flatnonzero(np.diff(level[order])) + 1)
+
+
+def _table(pairs: Pairs, part: Ints) -> _Table:
+    """part: ordered by person."""
+    rows, row = np.unique(pairs.who[part], return_inverse=True)
+    columns, column = np.unique(pairs.which[part], return_inverse=True)
+    return _Table(part, rows, columns, row, column)
 
 
 def _reassign(owner: Ints, tally: tuple[Floats, Floats], table: _Table, pairs: Pairs, cov_m2: Floats) -> None:
-    """One camera's sightings given anew, in place, against everyone as all other cameras see them."""
+    """Some cameras' sightings given anew, in place, against everyone as all other cameras see them."""
     total, drawn = tally
-    who, which, part = pairs.who[table.pairs], pairs.which[table.pairs], table.pairs
+    part = table.pairs
+    who, which = pairs.who[part], pairs.which[part]
     mine = np.flatnonzero(owner[which] == who)
-    total[who[mine]] -= pairs.sure[part][mine]
-    drawn[who[mine]] -= pairs.pull[part][mine]
+    total[who[mine]] -= pairs.sure[part[mine]]
+    drawn[who[mine]] -= pairs.pull[part[mine]]
     cov, _ = inverse3(total[table.rows])
     mean = pulled(cov, drawn[table.rows])
     inverse, det = inverse3(cov[table.row] + cov_m2[which])
@@ -184,14 +198,12 @@ def _reassign(owner: Ints, tally: tuple[Floats, Floats], table: _Table, pairs: P
     owner[table.columns] = -1
     fits = np.flatnonzero(cost < _DEAREST)
     row, column = table.row[fits], table.column[fits]
-    if len(fits) and (np.bincount(row).max() > 1 or np.bincount(column).max() > 1):
-        costs = np.full((len(table.rows), len(table.columns)), np.inf)
-        costs[row, column] = cost[fits]
-        row, column = assign(costs, _DEAREST)
+    if len(fits):
+        row, column = assign_pairs(row, column, cost[fits], _DEAREST)
     owner[table.columns[column]] = table.rows[row]
     mine = np.flatnonzero(owner[which] == who)
-    total[who[mine]] += pairs.sure[part][mine]
-    drawn[who[mine]] += pairs.pull[part][mine]
+    total[who[mine]] += pairs.sure[part[mine]]
+    drawn[who[mine]] += pairs.pull[part[mine]]
 
 
 def _regrouped(crowd: Crowd, sightings: Sightings, owner: Ints, pairs: Pairs, sure: Floats) -> Ints:
@@ -214,9 +226,11 @@ def _regrouped(crowd: Crowd, sightings: Sightings, owner: Ints, pairs: Pairs, su
     inverse, det = inverse3(crowd.cov[who][:, PLACE][:, :, PLACE] + cov[which])
     d2 = squared(centre[which] - crowd.mean[who][:, PLACE], inverse)
     _, usual = inverse3(cov + _USUAL_M2 * np.eye(3))
-    cost = np.full((len(crowd), len(rows)), np.inf)
-    cost[who, which] = np.where(d2 <= STICKY_GATE, d2 + np.log(det / usual[which]) - tie, np.inf)
-    chosen, to = assign(cost, _DEAREST_GROUP)
+    cost = np.where(d2 <= STICKY_GATE, d2 + np.log(det / usual[which]) - tie, np.inf)
+    fits = np.flatnonzero(cost < _DEAREST_GROUP)
+    chosen, to = who[fits], which[fits]
+    if len(fits):
+        chosen, to = assign_pairs(chosen, to, cost[fits], _DEAREST_GROUP)
     after = np.where(np.isin(rows, chosen), -1, rows)
     after[to] = chosen
     fresh = owner.copy()

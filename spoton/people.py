@@ -37,7 +37,7 @@ from spoton.matching import assign_known, candidates
 from spoton.offsets import corrected, learned, none_known
 from spoton.people_state import PeopleState, pack, unpack, with_cameras
 from spoton.presence import DOUBTED, believed
-from spoton.sightings import Sightings, SiteView, sight, site_view
+from spoton.sightings import Sightings, SiteView, boxes, sight, site_view
 from spoton.site import Site
 from spoton.ticks import NEVER_US, Tick, admit, close, silent
 from spoton.zones import zone_of
@@ -117,13 +117,14 @@ def _tick(
     first_us = tick.at_us if state.first_us == NEVER_US else state.first_us
     dt_s = 0.0 if state.at_us == NEVER_US else (tick.at_us - state.at_us) / 1e6
     active_us = max(RECENT_US, round(_ACTIVE_PERIODS * view.rhythm.period_us))
-    raw = sight(tick, view)
+    found = boxes(tick)
+    raw = sight(tick, found, view)
     sightings = corrected(state.offsets, raw)
     news_s = dt_s or view.rhythm.period_us / 1e6
     before = lifes.overdue(_lives(state, tick.at_us), view)
     crowd = crowds.predicted(before.crowd, dt_s, tick.at_us, 1.5 * view.rhythm.period_us / 1e6)
     crowd, owner, next_uid = _recognised(state, crowd, sightings, tick, view, active_us, news_s)
-    crowd = believed(crowd, sightings, owner, tick, view, news_s)
+    crowd = believed(crowd, sightings, owner, tick, found, view, news_s)
     crowd = _shown(crowd, sightings, owner, tick.at_us)
     lives = Lives(
         tick.at_us, first_us, state.last_number, crowd,
@@ -203,7 +204,8 @@ def _lived(
 ) -> tuple[Lives, dict[int, list[TrackRef]]]:
     lives = lifes.paired(lives, view.site.thresholds.gate_m)
     lives = lifes.merged(lives)
-    lives = lifes.confirmed(lives, view, _refs(lives, sightings, owner_uid, view))
+    unnumbered = np.isin(owner_uid, lives.crowd.uid[lives.crowd.number == 0])
+    lives = lifes.confirmed(lives, view, _refs(lives, sightings, np.where(unnumbered, owner_uid, 0), view))
     owner_uid = _still(lives, sightings, owner_uid, view)
     lives = lifes.told(lives, sightings, owner_uid, view)
     seen = _refs(lives, sightings, owner_uid, view)
@@ -226,9 +228,10 @@ def _refs(
     lives: Lives, sightings: Sightings, owner_uid: Ints, view: SiteView
 ) -> dict[int, list[TrackRef]]:
     refs: dict[int, list[TrackRef]] = {}
-    for m in np.flatnonzero((owner_uid > 0) & sightings.firm).tolist():
-        ref = TrackRef(view.cameras[int(sightings.camera[m])], int(sightings.track[m]))
-        refs.setdefault(int(owner_uid[m]), []).append(ref)
+    rows = np.flatnonzero((owner_uid > 0) & sightings.firm)
+    columns = (owner_uid[rows].tolist(), sightings.camera[rows].tolist(), sightings.track[rows].tolist())
+    for uid, camera, track in zip(*columns, strict=True):
+        refs.setdefault(uid, []).append(TrackRef(view.cameras[camera], track))
     return refs
 
 
@@ -238,15 +241,14 @@ def _located(lives: Lives, seen: dict[int, list[TrackRef]], view: SiteView) -> l
     rows = np.flatnonzero(listed)
     zones = zone_of(crowd.mean[rows, :2], view.site.zones)
     people = []
-    for row, zone in zip(rows.tolist(), zones, strict=True):
-        number = int(crowd.number[row])
-        x_m, y_m, vx, vy = (round(value, 4) for value in crowd.mean[row, :4].tolist())
-        cov = crowd.cov[row]
-        spread = (round(float(cov[0, 0]), 6), round(float(cov[0, 1]), 6), round(float(cov[1, 1]), 6))
+    means = np.round(crowd.mean[rows, :4], 4).tolist()
+    spreads = np.round(crowd.cov[rows][:, [0, 0, 1], [0, 1, 1]], 6).tolist()
+    columns = (crowd.uid[rows].tolist(), crowd.number[rows].tolist(), means, spreads, zones)
+    for uid, number, (x_m, y_m, vx, vy), spread, zone in zip(*columns, strict=True):
         people.append(
             Located(
-                person=lives.name(number), number=number, x_m=x_m, y_m=y_m, vx_m_s=vx, vy_m_s=vy, cov_m2=spread,
-                seen=seen.get(int(crowd.uid[row]), []), zone=zone,
+                person=lives.name(number), number=number, x_m=x_m, y_m=y_m, vx_m_s=vx, vy_m_s=vy,
+                cov_m2=tuple(spread), seen=seen.get(uid, []), zone=zone,
             )
         )  # fmt: skip
     return sorted(people, key=lambda each: each.number)

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from spoton.association import near_pairs
 from spoton.crowd import Crowd, with_values
-from spoton.geometry import ioa
-from spoton.sightings import Sightings, SiteView
-from spoton.stance import expected_boxes
+from spoton.geometry import covered
+from spoton.sightings import Boxes, Sightings, SiteView
+from spoton.stance import expected_boxes, same_camera
 from spoton.ticks import Tick
 
 Floats = NDArray[np.float64]
@@ -35,7 +35,9 @@ _BEHIND = 0.9
 _LEAST, _MOST = -4.0, 5.0
 
 
-def believed(crowd: Crowd, sightings: Sightings, owner: Ints, tick: Tick, view: SiteView, dt_s: float) -> Crowd:
+def believed(
+    crowd: Crowd, sightings: Sightings, owner: Ints, tick: Tick, found: Boxes, view: SiteView, dt_s: float
+) -> Crowd:
     """The crowd with its beliefs after a tick.
 
     Each camera that shows a person speaks for them. One whose picture they should stand in, with no box at all where
@@ -51,17 +53,26 @@ def believed(crowd: Crowd, sightings: Sightings, owner: Ints, tick: Tick, view: 
     gain = np.where(crowded[:, None] & (shown[rival] == 0), 0.0, shown).sum(axis=1)
     news = 1.0 - np.exp(-dt_s / _FRESH_S)
     change = gain - np.where(crowded & (gain == 0), _CROWDED, 0.0)
-    for frame in tick.frames:
-        here = shown[:, view.cameras.index(frame.camera)] > 0
-        boxes, shows = expected_boxes(crowd.mean[:, :2], view.camera(frame.camera, frame.size_px))
-        missed = np.flatnonzero(shows & ~here)
-        if len(missed) and len(frame.boxes_px):
-            seen = np.array(frame.boxes_px, dtype=np.float64)
-            low = boxes[missed, 1] + _BEHIND * boxes[missed, 3]
-            hides = (ioa(boxes[missed], seen) > _COVERED) & (seen[:, 1] + seen[:, 3] >= low[:, None])
-            missed = missed[~hides.any(axis=1)]
-        change[missed] -= _MISSED
+    change -= _MISSED * np.bincount(_missed(crowd, shown > 0, tick, found, view), minlength=len(crowd))
     return with_values(crowd, belief=np.clip(crowd.belief + news * change, _LEAST, _MOST))
+
+
+def _missed(
+    crowd: Crowd, shown: NDArray[np.bool_], tick: Tick, found: Boxes, view: SiteView
+) -> Ints:
+    """Rows of people, once for each camera whose picture they should stand in, with nothing there that hides them."""
+    seen_by = view.of(tick.frames)
+    camera = np.array([view.cameras.index(frame.camera) for frame in tick.frames], dtype=np.int64)
+    frame, who = np.divmod(np.flatnonzero(~shown[:, camera].T), max(len(crowd), 1))
+    boxes, shows = expected_boxes(crowd.mean[who, :2], seen_by, frame)
+    boxes, frame, who = boxes[shows], frame[shows], who[shows]
+    one, other = same_camera(frame, found.frame)
+    mine, seen = boxes[one], found.boxes_px[other]
+    low = mine[:, 1] + _BEHIND * mine[:, 3]
+    hides = (covered(mine, seen) > _COVERED) & (seen[:, 1] + seen[:, 3] >= low)
+    hidden = np.zeros(len(who), dtype=np.bool_)
+    hidden[one[hides]] = True
+    return who[~hidden]
 
 
 def _rivals(crowd: Crowd, gate_m: float) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from spoton.events import PeopleDetected
 from spoton.geometry import FloorView, floor_view
 from spoton.site import Site
-from spoton.stance import CameraView, camera_view, stand
+from spoton.stance import Cameras, CameraView, camera_view, cameras, stand
 from spoton.ticks import Rhythm, Tick, rhythm
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+_MOST_RIGS = 64
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteView:
@@ -27,6 +30,7 @@ class SiteView:
     cameras: tuple[str, ...]
     floors: Mapping[str, FloorView]
     scaled: dict[tuple[str, tuple[int, int]], CameraView]
+    rigs: dict[tuple[tuple[str, tuple[int, int]], ...], Cameras]
 
     def camera(self, name: str, size_px: tuple[int, int]) -> CameraView:
         """How that camera sees the floor in pictures of that size; worked out once and kept."""
@@ -34,6 +38,17 @@ class SiteView:
         if key not in self.scaled:
             self.scaled[key] = camera_view(self.floors[name].scaled(size_px), size_px)
         return self.scaled[key]
+
+    def of(self, frames: Sequence[PeopleDetected]) -> Cameras:
+        """How the cameras of these frames see the floor, in the order of the frames; worked out once and kept."""
+        key = tuple((frame.camera, frame.size_px) for frame in frames)
+        rig = self.rigs.get(key)
+        if rig is None:
+            # Cameras come and go: what is kept is bounded.
+            if len(self.rigs) >= _MOST_RIGS:
+                self.rigs.clear()
+            rig = self.rigs[key] = cameras([self.camera(*each) for each in key])
+        return rig
 
 
 def site_view(site: Site) -> SiteView:
@@ -43,7 +58,7 @@ def site_view(site: Site) -> SiteView:
         for camera in site.cameras
         if camera.calibration is not None
     }
-    return SiteView(site, rhythm(site), tuple(sorted(floors)), floors, {})
+    return SiteView(site, rhythm(site), tuple(sorted(floors)), floors, {}, {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,36 +90,44 @@ def with_places(sightings: Sightings, place_m: Floats, cov_m2: Floats) -> Sighti
     return replace(sightings, place_m=place_m, cov_m2=cov_m2)
 
 
-def sight(tick: Tick, view: SiteView) -> Sightings:
-    """Place the boxes of all frames of a tick on the floor. Boxes that have no place there are left out."""
-    parts = [_frame_sightings(frame, tick.at_us, view) for frame in tick.frames]
-    camera, track, firm, place, cov, anchor, dt_s, score, rows = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes:
+    """All boxes of a tick's frames, by frame and row. frame: (B,) which frame, row: (B,) which of its boxes."""
+
+    frame: Ints
+    row: Ints
+    boxes_px: Floats
+
+
+def boxes(tick: Tick) -> Boxes:
+    """Every box of a tick, also those that nobody is followed by."""
+    counts = [len(frame.boxes_px) for frame in tick.frames]
+    return Boxes(
+        np.repeat(np.arange(len(counts)), counts),
+        np.concatenate([np.arange(count) for count in counts]),
+        np.array([box for frame in tick.frames for box in frame.boxes_px], dtype=np.float64).reshape(-1, 4),
     )
-    looks, looks_by = _looks(tick, rows, camera, view)
-    return Sightings(camera, track, firm, place, cov, anchor, dt_s, score, looks, looks_by)
 
 
-def _frame_sightings(
-    frame: PeopleDetected, tick_us: int, view: SiteView
-) -> tuple[Ints, Ints, Bools, Floats, Floats, Floats, Floats, Floats, Ints]:
-    boxes = np.array(frame.boxes_px, dtype=np.float64).reshape(-1, 4)
-    scores = np.array(frame.scores, dtype=np.float64)
-    tracks = np.array(frame.tracks, dtype=np.int64)
+def sight(tick: Tick, found: Boxes, view: SiteView) -> Sightings:
+    """Place the boxes of all frames of a tick on the floor. Boxes that have no place there are left out."""
+    frames, seen_by = tick.frames, view.of(tick.frames)
+    scores = np.array([score for frame in frames for score in frame.scores], dtype=np.float64)
+    tracks = np.array([track for frame in frames for track in frame.tracks], dtype=np.int64)
+    tentative = [frame.tentative or [0] * len(frame.tracks) for frame in frames]
     firm = tracks > 0
-    candidates = np.array(frame.tentative, dtype=np.int64)
-    tracks = np.where(firm, tracks, candidates) if len(candidates) else tracks
+    tracks = np.where(firm, tracks, np.array([track for each in tentative for track in each], dtype=np.int64))
     strong = firm | (scores >= view.site.thresholds.high_score)
-    rows = np.flatnonzero(strong & (boxes[:, 2] > 0) & (boxes[:, 3] > 0))
-    camera = view.camera(frame.camera, frame.size_px)
-    floor, cov, valid = stand(boxes[rows], camera)
-    rows, floor, cov = rows[valid], floor[valid], cov[valid]
-    index = view.cameras.index(frame.camera)
-    dt_s = (frame.at - tick_us) / 1e6
-    return (
-        np.full(len(rows), index), tracks[rows], firm[rows], floor, cov,
-        np.tile(camera.anchor_m, (len(rows), 1)), np.full(len(rows), dt_s), scores[rows], rows,
-    )  # fmt: skip
+    rows = np.flatnonzero(strong & (found.boxes_px[:, 2:] > 0).all(axis=1))
+    place, cov, valid = stand(found.boxes_px[rows], seen_by, found.frame[rows])
+    rows, place, cov = rows[valid], place[valid], cov[valid]
+    frame = found.frame[rows]
+    camera = np.array([view.cameras.index(each.camera) for each in frames], dtype=np.int64)[frame]
+    dt_s = np.array([(each.at - tick.at_us) / 1e6 for each in frames])[frame]
+    looks, looks_by = _looks(tick, found.row[rows], camera, view)
+    return Sightings(
+        camera, tracks[rows], firm[rows], place, cov, seen_by.anchor_m[frame], dt_s, scores[rows], looks, looks_by
+    )
 
 
 def _looks(tick: Tick, rows: Ints, camera: Ints, view: SiteView) -> tuple[Floats, str]:

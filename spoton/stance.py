@@ -10,12 +10,14 @@ behind a thing, or somebody who crouches: it speaks for all places between.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton.geometry import HORIZON_MARGIN_PX, FloorView
+from spoton.geometry import FloorView
+from spoton.views import Views, together
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -55,6 +57,26 @@ class CameraView:
         return self.floor.rise is not None and place is not None and place[2] > HEAD_M + 0.1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Cameras:
+    """C cameras as one. size_px: (C, 2). upright: (C,). anchor_m: (C, 2); each as in ``CameraView``."""
+
+    views: Views
+    size_px: Floats
+    upright: Bools
+    anchor_m: Floats
+
+
+def cameras(each: Sequence[CameraView]) -> Cameras:
+    """One or more cameras as one, in the order given."""
+    return Cameras(
+        together([camera.floor for camera in each]),
+        np.array([camera.size_px for camera in each], dtype=np.float64),
+        np.array([camera.upright for camera in each], dtype=np.bool_),
+        np.array([camera.anchor_m for camera in each]),
+    )
+
+
 def camera_view(floor: FloorView, size_px: tuple[int, int]) -> CameraView:
     """How a camera whose floor view is for pictures of that size sees people."""
     width, height = size_px
@@ -63,8 +85,11 @@ def camera_view(floor: FloorView, size_px: tuple[int, int]) -> CameraView:
     return CameraView(floor, size_px, (x_m, y_m))
 
 
-def stand(boxes_px: Floats, camera: CameraView) -> tuple[Floats, Floats, Bools]:
-    """Boxes (N, 4) to x, y and height (N, 3) metres, their covariance (N, 3, 3) and whether they have a place (N,)."""
+def stand(boxes_px: Floats, seen_by: Cameras, of: Ints) -> tuple[Floats, Floats, Bools]:
+    """Boxes (N, 4) to x, y and height (N, 3) metres, their covariance (N, 3, 3) and whether they have a place (N,).
+
+    of: (N,) the camera that each box is from.
+    """
     left, top, width, height = boxes_px.T
     middle, foot = left + width / 2.0, top + height
     sigma = np.stack([
@@ -72,33 +97,35 @@ def stand(boxes_px: Floats, camera: CameraView) -> tuple[Floats, Floats, Bools]:
         _FOOT_NOISE * height + _PIXEL,
         _HEAD_NOISE * height + _PIXEL,
     ])  # fmt: skip
-    cut = (left < _EDGE_PX) | (left + width > camera.size_px[0] - _EDGE_PX)
+    cut = (left < _EDGE_PX) | (left + width > seen_by.size_px[of, 0] - _EDGE_PX)
     sigma[0] += np.where(cut, 0.25 * width, 0.0)
     sigma[2] = np.where(top < _EDGE_PX, 0.5 * height, sigma[2])
-    place, slope, valid = _by_foot(middle, foot, top, camera)
+    place, slope, valid = _by_foot(middle, foot, top, seen_by, of)
     cov = _spread(slope, sigma)
-    if camera.upright and len(boxes_px):
-        _without_feet(boxes_px, sigma, place, cov, valid, camera)
-        cov[:, 2, 2] += _POSTURE_M**2
+    _without_feet(boxes_px, sigma, place, cov, valid, seen_by, of)
+    cov[:, 2, 2] += np.where(seen_by.upright[of], _POSTURE_M**2, 0.0)
     cov[:, [0, 1], [0, 1]] += _CALIBRATION_M**2
     return place, cov, valid & np.isfinite(place).all(axis=1) & np.isfinite(cov).all(axis=(1, 2))
 
 
 def _without_feet(
-    boxes_px: Floats, sigma: Floats, place: Floats, cov: Floats, valid: Bools, camera: CameraView
+    boxes_px: Floats, sigma: Floats, place: Floats, cov: Floats, valid: Bools, seen_by: Cameras, of: Ints
 ) -> None:
-    """Put boxes whose feet do not show, or may not, in place by their heads; ``place``, ``cov``, ``valid`` change."""
+    """Put boxes whose feet do not show, or may not, in place by their heads; ``place``, ``cov``, ``valid`` change.
+
+    Only of cameras that can tell heights.
+    """
     left, top, width, height = boxes_px.T
     short = (place[:, 2] < _HIDDEN_BELOW * HEAD_M) & (width < height)
-    cut = top + height > camera.size_px[1] - _EDGE_PX
-    rows = np.flatnonzero((short | cut | ~valid) & (top > _EDGE_PX))
+    cut = top + height > seen_by.size_px[of, 1] - _EDGE_PX
+    rows = np.flatnonzero((short | cut | ~valid) & (top > _EDGE_PX) & seen_by.upright[of])
     if not len(rows):
         return
-    at, slope, seen = _by_head((left + width / 2.0)[rows], top[rows], camera)
+    at, slope, seen = _by_head((left + width / 2.0)[rows], top[rows], seen_by, of[rows])
     opened = np.stack([sigma[0, rows], sigma[2, rows], np.full(len(rows), _OPEN_HEIGHT_M)])
     at, spread = at[seen], _spread(slope, opened)[seen]
     rows = rows[seen]
-    either = np.flatnonzero(valid[rows] & ~cut[rows] & ~_feet_covered(boxes_px, rows))
+    either = np.flatnonzero(valid[rows] & ~cut[rows] & ~_feet_covered(boxes_px, of, rows))
     low, low_cov = place[rows[either]], cov[rows[either]]
     low[:, 2], low_cov[:, :, 2], low_cov[:, 2, :] = HEAD_M, 0.0, 0.0
     low_cov[:, 2, 2] = _OPEN_HEIGHT_M**2
@@ -106,13 +133,25 @@ def _without_feet(
     place[rows], cov[rows], valid[rows] = at, spread, True
 
 
-def _feet_covered(boxes_px: Floats, rows: Ints) -> Bools:
+def _feet_covered(boxes_px: Floats, of: Ints, rows: Ints) -> Bools:
     """Which of the boxes ``rows`` end, in their middle half, inside a box that reaches lower: someone stands before."""
     left, top, width, height = boxes_px.T
-    near, far, low = left[rows] + 0.25 * width[rows], left[rows] + 0.75 * width[rows], top[rows] + height[rows]
-    beside = (left < far[:, None]) & (left + width > near[:, None]) & (top < low[:, None])
-    covered: Bools = (beside & (top + height > (low + _LOWER * height[rows])[:, None])).any(axis=1)
+    one, other = same_camera(of[rows], of)
+    mine = rows[one]
+    near, far, low = left[mine] + 0.25 * width[mine], left[mine] + 0.75 * width[mine], top[mine] + height[mine]
+    beside = (left[other] < far) & (left[other] + width[other] > near) & (top[other] < low)
+    covers = beside & (top[other] + height[other] > low + _LOWER * height[mine])
+    covered = np.zeros(len(rows), dtype=np.bool_)
+    covered[one[covers]] = True
     return covered
+
+
+def same_camera(of: Ints, of_others: Ints) -> tuple[Ints, Ints]:
+    """All pairs of a row of ``of`` (N,) and one of ``of_others`` (M,), in which cameras ascend, of the same camera."""
+    first = np.searchsorted(of_others, of, "left")
+    count = np.searchsorted(of_others, of, "right") - first
+    one = np.repeat(np.arange(len(of)), count)
+    return one, np.arange(len(one)) + np.repeat(first - np.cumsum(count) + count, count)
 
 
 def _mixed(one: Floats, one_cov: Floats, other: Floats, other_cov: Floats) -> tuple[Floats, Floats]:
@@ -127,80 +166,60 @@ def _spread(slope: Floats, sigma: Floats) -> Floats:
     return scaled @ scaled.transpose(0, 2, 1)
 
 
-def _by_foot(middle: Floats, foot: Floats, top: Floats, camera: CameraView) -> tuple[Floats, Floats, Bools]:
+def _by_foot(
+    middle: Floats, foot: Floats, top: Floats, seen_by: Cameras, of: Ints
+) -> tuple[Floats, Floats, Bools]:
     """Place and height (N, 3) with their derivatives by middle, foot and top (N, 3, 3)."""
-    floor, by_foot, _, valid = _at_height(np.column_stack([middle, foot]), 0.0, camera.floor)
+    views = seen_by.views
+    floor, by_foot, _, valid = views.at_height(np.column_stack([middle, foot]), of, 0.0)
     place, slope = np.empty((len(middle), 3)), np.zeros((len(middle), 3, 3))
     place[:, :2], slope[:, :2, :2] = floor, by_foot
-    if not camera.upright:
-        place[:, 2], slope[:, 2, 2] = HEAD_M, _OPEN_HEIGHT_M / (_HEAD_NOISE * (foot - top) + _PIXEL)
-        return place, slope, valid
-    view = camera.floor
-    assert view.rise is not None
-    rays, by_pixel, seen = _rays(np.column_stack([middle, top]), view)
-    v, up = rays[:, 1], view.rise
-    there = floor @ view.plane_from_floor[:, :2].T + view.plane_from_floor[:, 2]
-    down = up[1] - v * up[2]
+    rays, by_pixel, seen = views.rays(np.column_stack([middle, top]), of)
+    v, up, P = rays[:, 1], views.rise[of], views.plane_from_floor[of]
+    # Of the view's plane only the row and the depth: what the head's row says of the height.
+    row = P[:, 1, 0] * floor[:, 0] + P[:, 1, 1] * floor[:, 1] + P[:, 1, 2]
+    depth = P[:, 2, 0] * floor[:, 0] + P[:, 2, 1] * floor[:, 1] + P[:, 2, 2]
+    down = up[:, 1] - v * up[:, 2]
     down = np.where(np.abs(down) < 1e-12, 1e-12, down)
-    height = (v * there[:, 2] - there[:, 1]) / down
-    by_place = (v[:, None] * view.plane_from_floor[2, :2] - view.plane_from_floor[1, :2]) / down[:, None]
-    by_row = (there[:, 2] + height * up[2]) / down
+    height = (v * depth - row) / down
+    by_place = (v[:, None] * P[:, 2, :2] - P[:, 1, :2]) / down[:, None]
+    by_row = (depth + height * up[:, 2]) / down
     place[:, 2] = height
-    slope[:, 2, :2] = (by_place[:, None, :] @ by_foot)[:, 0]
+    slope[:, 2, :2] = (by_place[:, :, None] * by_foot).sum(axis=1)
     slope[:, 2, 0] += by_row * by_pixel[:, 1, 0]
     slope[:, 2, 2] = by_row * by_pixel[:, 1, 1]
-    if not seen.all():
-        blind = np.flatnonzero(~seen)
-        place[blind, 2], slope[blind, 2] = HEAD_M, [0.0, 0.0, 1.0]
+    blind = np.flatnonzero(~seen)
+    place[blind, 2], slope[blind, 2] = HEAD_M, [0.0, 0.0, 1.0]
+    flat = np.flatnonzero(~seen_by.upright[of])
+    place[flat, 2], slope[flat, 2] = HEAD_M, 0.0
+    slope[flat, 2, 2] = _OPEN_HEIGHT_M / (_HEAD_NOISE * (foot - top)[flat] + _PIXEL)
     return place, slope, valid
 
 
-def _by_head(middle: Floats, top: Floats, camera: CameraView) -> tuple[Floats, Floats, Bools]:
+def _by_head(middle: Floats, top: Floats, seen_by: Cameras, of: Ints) -> tuple[Floats, Floats, Bools]:
     """Place under the head and height (N, 3), with derivatives by middle, top and height (N, 3, 3)."""
-    floor, by_head, by_height, valid = _at_height(np.column_stack([middle, top]), HEAD_M, camera.floor)
+    floor, by_head, by_height, valid = seen_by.views.at_height(np.column_stack([middle, top]), of, HEAD_M)
     slope = np.zeros((len(middle), 3, 3))
     slope[:, :2, :2], slope[:, :2, 2], slope[:, 2, 2] = by_head, by_height, 1.0
     return np.column_stack([floor, np.full(len(middle), HEAD_M)]), slope, valid
 
 
-def _rays(points_px: Floats, view: FloorView) -> tuple[Floats, Floats, Bools]:
-    """Pixels (N, 2) in the plane that the view speaks of, with the derivative (N, 2, 2), and whether they are there."""
-    if view.lens is not None:
-        return view.lens.to_rays(points_px)
-    count = len(points_px)
-    return points_px, np.broadcast_to(np.eye(2), (count, 2, 2)), np.ones(count, dtype=np.bool_)
-
-
-def _at_height(points_px: Floats, height_m: float, view: FloorView) -> tuple[Floats, Floats, Floats, Bools]:
-    """Below points seen at ``height_m``: the floor (N, 2), its derivatives by pixel (N, 2, 2) and by height (N, 2).
-
-    The line of sight d meets that height where G d, scaled by s, less the height times G rise has weight 1; G takes the
-    view's plane to the floor.
-    """
-    rays, by_pixel, ok = _rays(points_px, view)
-    G = view.floor_from_plane
-    lift = G @ view.rise if view.rise is not None else np.zeros(3)
-    aim = rays @ G[:, :2].T + G[:, 2]
-    fall = G[2, :2] @ by_pixel
-    valid = ok & (aim[:, 2] > HORIZON_MARGIN_PX * np.hypot(fall[:, 0], fall[:, 1])) & (1.0 + height_m * lift[2] > 0)
-    depth = np.where(valid, aim[:, 2], 1.0)
-    ground = aim[:, :2] / depth[:, None]
-    scale = 1.0 + height_m * lift[2]
-    slope = scale * (G[None, :2, :2] - ground[:, :, None] * G[2, :2]) / depth[:, None, None] @ by_pixel
-    return scale * ground - height_m * lift[:2], slope, ground * lift[2] - lift[:2], valid
-
-
-def expected_boxes(floor_m: Floats, camera: CameraView, height_m: float = HEAD_M) -> tuple[Floats, Bools]:
+def expected_boxes(floor_m: Floats, seen_by: Cameras, of: Ints, height_m: float = HEAD_M) -> tuple[Floats, Bools]:
     """Where a standing person on each floor point (N, 2) would be in the picture: boxes (N, 4), and whether it shows.
 
-    It shows when the feet are inside the picture and so is most of the body.
+    of: (N,) the camera whose picture it is. It shows when the feet are inside the picture and so is most of the body;
+    the boxes of who does not show are all zero.
     """
-    foot, seen = camera.floor.to_image(floor_m)
-    head, high = camera.floor.to_image(floor_m, height_m)
+    foot, seen = seen_by.views.to_image(floor_m, of)
+    width_px, height_px = seen_by.size_px[of].T
+    inside = (foot[:, 0] > 0.02 * width_px) & (foot[:, 0] < 0.98 * width_px) & (foot[:, 1] < 0.98 * height_px)
+    boxes, shows = np.zeros((len(floor_m), 4)), np.zeros(len(floor_m), dtype=np.bool_)
+    rows = np.flatnonzero(seen & inside)
+    foot = foot[rows]
+    head, high = seen_by.views.to_image(floor_m[rows], of[rows], height_m)
     head = np.where(high[:, None], head, foot - np.array([0.0, 1.0]))
     height = np.abs(foot[:, 1] - head[:, 1])
-    boxes = np.column_stack([foot[:, 0] - _SLIMNESS * height / 2, head[:, 1], _SLIMNESS * height, height])
-    width_px, height_px = camera.size_px
-    inside = (foot[:, 0] > 0.02 * width_px) & (foot[:, 0] < 0.98 * width_px) & (foot[:, 1] < 0.98 * height_px)
-    inside &= head[:, 1] > -0.3 * height
-    return boxes, seen & inside & (height > 0.03 * height_px)
+    shows[rows] = (head[:, 1] > -0.3 * height) & (height > 0.03 * height_px[rows])
+    boxes[rows] = np.column_stack([foot[:, 0] - _SLIMNESS * height / 2, head[:, 1], _SLIMNESS * height, height])
+    boxes[~shows] = 0.0
+    return boxes, shows

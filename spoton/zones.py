@@ -57,9 +57,15 @@ def zone_of(points_m: ArrayLike, zones: Sequence[Zone]) -> list[str | None]:
     """The name of the first zone that holds each point (N, 2), None outside all."""
     points = np.asarray(points_m, dtype=np.float64).reshape(-1, 2)
     names: list[str | None] = [None] * len(points)
-    for zone in reversed(zones):
-        for row in np.flatnonzero(inside(points, zone.polygon_m)):
-            names[row] = zone.name
+    if not zones:
+        return names
+    low = np.array([np.min(zone.polygon_m, axis=0) for zone in zones])
+    high = np.array([np.max(zone.polygon_m, axis=0) for zone in zones])
+    near: Bools = np.logical_and.reduce((points >= low[:, None]) & (points <= high[:, None]), axis=2)
+    for number in np.flatnonzero(near.any(axis=1))[::-1].tolist():
+        rows = np.flatnonzero(near[number])
+        for row in rows[inside(points[rows], zones[number].polygon_m)].tolist():
+            names[row] = zones[number].name
     return names
 
 

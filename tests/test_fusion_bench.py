@@ -52,10 +52,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "area.json").write_text(json.dumps([[-9, -9], [9, -9], [9, 9], [-9, 9]]))
     for camera in site_import.imported(folder, FPS).cameras:
         assert isinstance(camera.calibration, Pinhole)
-        view = camera_view(floor_view(camera.calibration, SIZE_PX), SIZE_PX)
+        view = cameras([camera_view(floor_view(camera.calibration, SIZE_PX), SIZE_PX)])
         lines = []
         for frame in range(1, FRAMES + 1):
-            boxes, shows = expected_boxes(places(frame), view)
+            boxes, shows = expected_boxes(places(frame), view, np.zeros(len(places(frame)), dtype=np.int64))
             lines += [f"{frame},-1,{','.join(map(str, box))},0.9" for box in boxes[shows].round(2).tolist()]
         for name in ("det", "gt"):
             (folder / name / f"{camera.name}.txt").write_text("\n".join(lines))

@@ -345,6 +345,8 @@ def test_overlap_counts_shared_pixels(a, b):
         shared = (one & other).sum()
         assert ratio[i, j] == pytest.approx(shared / max((one | other).sum(), 1))
         assert covered[i, j] == pytest.approx(shared / max(one.sum(), 1))
+    paired = geometry.covered(np.repeat(a, len(b), axis=0), np.tile(b, (len(a), 1)))
+    np.testing.assert_allclose(paired.reshape(len(a), len(b)), covered)
 
 
 @pytest.mark.parametrize(

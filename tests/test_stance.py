@@ -7,7 +7,9 @@ import pytest
 
 from spoton.geometry import FloorView, floor_view
 from spoton.site import Homography, Pinhole
-from spoton.stance import HEAD_M, CameraView, camera_view, expected_boxes, stand
+from spoton.stance import HEAD_M, CameraView, camera_view, cameras
+from spoton.stance import expected_boxes as expected_boxes_of
+from spoton.stance import stand as stand_of
 
 SIZE_PX = (1280, 720)
 
@@ -22,6 +24,14 @@ def looking_down(turn: float = 0.3, high_m: float = 5.0, dist: tuple[float, ...]
     K = ((900.0, 0.0, 640.0), (0.0, 900.0, 360.0), (0.0, 0.0, 1.0))
     rows = tuple(tuple(float(each) for each in row) for row in R)
     return camera_view(floor_view(Pinhole(K, rows, tuple(t.tolist()), dist), SIZE_PX), SIZE_PX)
+
+
+def stand(boxes_px: np.ndarray, camera: CameraView) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return stand_of(boxes_px, cameras([camera]), np.zeros(len(boxes_px), dtype=np.int64))
+
+
+def expected_boxes(floor_m: np.ndarray, camera: CameraView, height_m: float = HEAD_M) -> tuple[np.ndarray, np.ndarray]:
+    return expected_boxes_of(floor_m, cameras([camera]), np.zeros(len(floor_m), dtype=np.int64), height_m)
 
 
 def people_before(camera: CameraView, count: int, seed: int = 1) -> np.ndarray:
@@ -95,10 +105,37 @@ def test_a_box_too_short_for_no_reason_speaks_for_a_crouching_and_for_a_hidden_p
             assert (place[0, 2], cov[0, 2, 2]) == pytest.approx((HEAD_M, 0.3**2), abs=0.01)
 
 
-def test_a_camera_of_unknown_pose_tells_places_and_leaves_heights_open() -> None:
+def of_unknown_pose() -> CameraView:
     flat = floor_view(Homography(((0.01, 0.0, 0.0), (0.0, 0.01, 0.0), (0.0, 0.0, 1.0))))
     view = FloorView(SIZE_PX, None, flat.floor_from_plane, flat.plane_from_floor, None, None)
-    camera = CameraView(view, SIZE_PX, (0.0, 0.0))
+    return CameraView(view, SIZE_PX, (0.0, 0.0))
+
+
+def test_cameras_at_once_see_what_each_sees_by_itself() -> None:
+    each = [
+        looking_down(), looking_down(turn=1.2, high_m=3.0, dist=(-0.2, 0.05, 0.001, -0.002, 0.01)), of_unknown_pose(),
+        looking_down(turn=2.0, dist=(-0.3, 0.1, 0.0, 0.0, 0.0)),
+    ]  # fmt: skip
+    chance = np.random.default_rng(6)
+    of = np.sort(chance.integers(0, len(each), 200))
+    boxes = np.column_stack([
+        chance.uniform(-40, 1300, 200), chance.uniform(-700, 600, 200), chance.uniform(5, 120, 200),
+        chance.uniform(10, 400, 200),
+    ])  # fmt: skip
+    floor_m = chance.uniform(-12, 12, (200, 2))
+    together = [*stand_of(boxes, cameras(each), of), *expected_boxes_of(floor_m, cameras(each), of)]
+    for number, camera in enumerate(each):
+        rows = of == number
+        alone = [*stand(boxes[rows], camera), *expected_boxes(floor_m[rows], camera)]
+        for one, other in zip(together, alone, strict=True):
+            np.testing.assert_allclose(one[rows], other, rtol=1e-9, atol=1e-9)
+    shows = together[4]
+    assert 0 < shows.sum() < len(shows)
+    assert 0 < together[2].sum() < len(boxes)
+
+
+def test_a_camera_of_unknown_pose_tells_places_and_leaves_heights_open() -> None:
+    camera = of_unknown_pose()
     place, cov, valid = stand(np.array([[100.0, 100.0, 40.0, 100.0]]), camera)
     assert valid.all()
     np.testing.assert_allclose(place, [[1.2, 2.0, HEAD_M]])

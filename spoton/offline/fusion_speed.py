@@ -13,7 +13,7 @@ from spoton import people
 from spoton.events import PeopleDetected, PeopleLocated, event_id
 from spoton.geometry import floor_view
 from spoton.site import CameraSite, Pinhole, Site
-from spoton.stance import camera_view, expected_boxes
+from spoton.stance import camera_view, cameras, expected_boxes
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def _frames(
     place, course = chance.uniform(0.0, side_m, (persons, 2)), chance.uniform(-np.pi, np.pi, persons)
     velocity = np.column_stack([np.cos(course), np.sin(course)]) * chance.uniform(0.5, 1.5, (persons, 1))
     views = {
-        camera.name: camera_view(floor_view(camera.calibration, camera.size_px), _SIZE_PX)
+        camera.name: cameras([camera_view(floor_view(camera.calibration, camera.size_px), _SIZE_PX)])
         for camera in site.cameras
         if camera.calibration is not None
     }
@@ -92,7 +92,7 @@ def _frames(
         velocity = np.where((place < 0) | (place > side_m), -velocity, velocity)
         frames = []
         for name, view in views.items():
-            boxes, shows = expected_boxes(place, view)
+            boxes, shows = expected_boxes(place, view, np.zeros(persons, dtype=np.int64))
             rows = np.flatnonzero(shows & (chance.random(persons) >= _MISSED))
             seen = boxes[rows] + _JITTER * boxes[rows, 3:] * chance.normal(size=(len(rows), 4))
             at, seq = round(n * 1e6 / FPS), n + 1
