@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import faust
 from faust.types import AgentT
@@ -16,6 +16,8 @@ from agents.sight import Found, Sight
 from agents.topics import Topics
 from agents.trackers import Trackers
 from spoton import events, tracks
+
+Result = TypeVar("Result")
 
 FINISH_S = 5.0
 """How long a worker that has to give cameras away waits for the frames that it is deciding on."""
@@ -42,7 +44,7 @@ def attach(
     async def detect(stream: faust.StreamT[bytes]) -> None:
         async with asyncio.TaskGroup() as group:
             serving: list[asyncio.Task[None]] = []
-            lanes.clear()
+            lanes.clear(group)
             async for item in unacknowledged(stream):
                 captured = events.decode_captured(item.value)
                 lane = sight.detectors.lane(captured)
@@ -72,8 +74,9 @@ class Lanes:
         self._sight = sight
         self._show = show
         self._lanes: dict[str, Newest] = {}
-        self._deciding: set[asyncio.Task[None]] = set()
+        self._in_hand: set[asyncio.Task[Any]] = set()
         self._generation = 0
+        self._group: asyncio.TaskGroup
         self.order = InOrder()
 
     def find(self, lane: str) -> Newest | None:
@@ -85,8 +88,9 @@ class Lanes:
         self._lanes[lane] = Newest()
         return self._lanes[lane]
 
-    def clear(self) -> None:
-        """Close all lanes."""
+    def clear(self, group: asyncio.TaskGroup) -> None:
+        """Close all lanes; what is decided from now on is recorded by tasks of this group."""
+        self._group = group
         self._lanes.clear()
         self.order.forget()
 
@@ -98,34 +102,51 @@ class Lanes:
         self._generation += 1
         for newest in self._lanes.values():
             newest.clear()
-        if self._deciding:
-            await asyncio.wait(self._deciding, timeout=FINISH_S)
+        if self._in_hand:
+            await asyncio.wait(self._in_hand, timeout=FINISH_S)
         self.order.forget()
         self._trackers.forget()
 
     async def serve(self, newest: Newest, stream: faust.StreamT[bytes]) -> None:
-        """Find people in a camera's next frame while it is still decided what the last one means."""
-        deciding: asyncio.Task[None] | None = None
-        try:
-            while True:
-                work = await newest.take()
-                generation = self._generation
-                frames = _frames(work)
-                found = dict(zip(map(id, frames), await self._sight.find(frames), strict=True))
-                if deciding is not None:
-                    await deciding
-                if generation != self._generation:
-                    continue
-                deciding = asyncio.create_task(self._finish(work, found, stream))
-                self._deciding.add(deciding)
-                deciding.add_done_callback(self._deciding.discard)
-        finally:
-            if deciding is not None:
-                deciding.cancel()
+        """Find people in a camera's next frame while it is decided what the last one means.
 
-    async def _finish(
-        self, work: Mapping[str, Sequence[Item]], found: Mapping[int, Found | None], stream: faust.StreamT[bytes]
-    ) -> None:
+        And decide that while the broker takes in what came of the one before.
+        """
+        deciding: asyncio.Task[asyncio.Task[None]] | None = None
+        while True:
+            work = await newest.take()
+            generation = self._generation
+            frames = _frames(work)
+            found = dict(zip(map(id, frames), await self._sight.find(frames), strict=True))
+            recording = None if deciding is None else await deciding
+            if generation == self._generation:
+                deciding = self._begin(self._decide_after(recording, work, found, stream))
+
+    def _begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        task = self._group.create_task(work)
+        self._in_hand.add(task)
+        task.add_done_callback(self._in_hand.discard)
+        return task
+
+    async def _decide_after(
+        self,
+        recording: asyncio.Task[None] | None,
+        work: Mapping[str, Sequence[Item]],
+        found: Mapping[int, Found | None],
+        stream: faust.StreamT[bytes],
+    ) -> asyncio.Task[None]:
+        """Decide what frames mean, and begin to record it once what was decided before is recorded."""
+        generation = self._generation
+        facts, states = await self._decide(work, found)
+        if generation == self._generation:
+            self._trackers.decided(states)
+        if recording is not None:
+            await asyncio.wait([recording])
+        return self._begin(self._record(generation, work, facts, states, stream))
+
+    async def _decide(
+        self, work: Mapping[str, Sequence[Item]], found: Mapping[int, Found | None]
+    ) -> tuple[list[events.DetectionEvent], dict[str, tracks.State]]:
         states: dict[str, tracks.State] = {}
 
         async def decide(key: str, items: Sequence[Item]) -> list[events.DetectionEvent]:
@@ -141,9 +162,20 @@ class Lanes:
             return facts
 
         decided = await asyncio.gather(*(decide(key, items) for key, items in work.items()))
-        await self._topics.publish(
-            [fact for facts in decided for fact in facts], keep=partial(self._trackers.keep, states)
-        )
+        return [fact for facts in decided for fact in facts], states
+
+    async def _record(
+        self,
+        generation: int,
+        work: Mapping[str, Sequence[Item]],
+        facts: Sequence[events.DetectionEvent],
+        states: Mapping[str, tracks.State],
+        stream: faust.StreamT[bytes],
+    ) -> None:
+        if generation != self._generation:
+            # The cameras are given away, and whoever has them next decides these frames.
+            return
+        await self._topics.publish(facts, keep=partial(self._trackers.keep, states))
         for frame in _frames(work):
             self._show(frame)
         for items in work.values():

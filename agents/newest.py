@@ -15,6 +15,10 @@ MOST_WAITING = 1024
 LEAST_SHARE, SHARES = 8, 4
 """Cameras that find people by themselves are dealt with in so many shares, none smaller than that."""
 
+MOST_TAKEN = 256
+"""So many of them are taken at once, if no camera has more: while the broker takes in what is decided of a backlog, the
+next is decided."""
+
 GATHER_S = 0.004
 """How long fewer than the least share wait for more."""
 
@@ -70,15 +74,24 @@ class Newest:
         share = len(self._waiting)
         if not self._has_pictures:
             share = max(LEAST_SHARE, share // SHARES)
-        taken = dict(islice(self._waiting.items(), share))
-        for key in taken:
-            del self._waiting[key]
+        taken = self._take(share) if self._has_pictures else self._take(share, MOST_TAKEN)
         self._count = sum(map(len, self._waiting.values()))
         if not self._waiting:
             self._arrived.clear()
             self._has_pictures = False
         if self._count < MOST_WAITING:
             self._room.set()
+        return taken
+
+    def _take(self, cameras: int, most: int | None = None) -> dict[str, list[Item]]:
+        taken: dict[str, list[Item]] = {}
+        for key in list(islice(self._waiting, cameras)):
+            items = self._waiting.pop(key)
+            taken[key] = items[:most]
+            if most is not None and len(items) > most:
+                self._waiting[key] = items[most:]
+            if most is not None and (most := most - len(taken[key])) <= 0:
+                break
         return taken
 
     def clear(self) -> None:

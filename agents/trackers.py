@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
 from zlib import crc32
 
 from spoton import tracks
@@ -18,8 +19,10 @@ class Trackers:
 
     Where facts and table are not one transaction, another worker may have recorded events that its table never knew
     of. Deciding those frames again could decide them differently, so what was recorded is folded in first. That also
-    lets the table be written at most every ``keep_every_s`` of event time: it is where recovery starts, not where it
-    ends.
+    lets the table be written at most every ``keep_every_s``, by this machine's clock also where a backlog is worked off
+    faster than it came: it is where recovery starts, not where it ends.
+
+    While the events of one decision are on their way the next one is made from what was ``decided``.
 
     facts: None where table and facts always agree.
     """
@@ -27,19 +30,23 @@ class Trackers:
     def __init__(self, table: PackedTable[tracks.State], facts: Facts | None = None, keep_every_s: float = 1.0) -> None:
         self._table = table
         self._facts = facts
-        self._keep_every_us = round(keep_every_s * 1e6)
+        self._keep_every_s = keep_every_s
+        self._decided: dict[str, tracks.State] = {}
         self._states: dict[str, tracks.State] = {}
-        self._kept_at: dict[str, int] = {}
+        self._kept_at_s: dict[str, float] = {}
         self._recorded: dict[str, list[DetectionEvent]] = {}
         self._read: set[str] = set()
 
     def forget(self) -> None:
         """Cameras may have been another worker's meanwhile: begin from table and facts again."""
-        for held in (self._states, self._kept_at, self._recorded, self._read):
+        for held in (self._decided, self._states, self._kept_at_s, self._recorded, self._read):
             held.clear()
 
     async def get(self, key: str) -> tracks.State:
-        """The tracker of a camera (``site/camera``)."""
+        """The newest tracker of a camera (``site/camera``)."""
+        decided = self._decided.get(key)
+        if decided is not None:
+            return decided
         if self._facts is None:
             return self._table.get(key, tracks.initial)
         state = self._states.get(key)
@@ -48,19 +55,27 @@ class Trackers:
             self._states[key] = state
         return state
 
+    def decided(self, states: Mapping[str, tracks.State]) -> None:
+        """What the next frames are decided from; their events are not recorded yet."""
+        self._decided.update(states)
+
     def keep(self, states: Mapping[str, tracks.State]) -> None:
         """Remember the trackers after their events were recorded."""
+        for key, state in states.items():
+            if self._decided.get(key) is state:
+                del self._decided[key]
         if self._facts is None:
             self._table.set_all(states)
             return
+        now_s = monotonic()
         for key, state in states.items():
             self._states[key] = state
-            due_us = self._kept_at.get(key)
-            if due_us is None or state.at >= due_us + self._keep_every_us or not state.online:
+            kept_at_s = self._kept_at_s.get(key)
+            if kept_at_s is None or now_s >= kept_at_s + self._keep_every_s or not state.online:
                 self._table.set(key, state)
                 # Each camera has its own moment from then on: all at once would hold up every frame of that moment.
-                early_us = crc32(key.encode()) % self._keep_every_us if due_us is None and self._keep_every_us else 0
-                self._kept_at[key] = state.at - early_us
+                early = crc32(key.encode()) / 2**32 if kept_at_s is None else 0.0
+                self._kept_at_s[key] = now_s - early * self._keep_every_s
 
     async def _caught_up(self, key: str, facts: Facts) -> tracks.State:
         state = self._table.get(key, tracks.initial)

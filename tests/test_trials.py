@@ -57,13 +57,17 @@ async def test_latency_hears_of_every_frame_and_every_tick(tmp_path: Path, local
 
 
 def test_scaling_counts_every_frame_once(tmp_path: Path, local_kafka: Callable[..., Any]) -> None:
-    result = scaling.run_rounds(tmp_path, local_kafka().url, frames=20, rounds=1, partitions=4)
+    result = scaling.run_rounds(tmp_path, local_kafka().url, frames=20, rounds=1, partitions=4, bare_s=0.2, warm_ups=0)
     assert [one["workers"] for one in result["scaling"]] == [1, 2]
     for one in result["scaling"]:
         assert (one["frames"], one["detected"], one["twice"]) == (80, 80, 0)
         assert one["frames_per_s"] > 0
+        assert one["bare_frames_per_s"] > 0
+        assert one["cores"]["workers"] > 0
     one, two = result["scaling"]
     assert result["scaling_ratio"] == pytest.approx(two["frames_per_s"] / one["frames_per_s"], abs=0.01)
+    assert result["bare_ratio"] == pytest.approx(two["bare_frames_per_s"] / one["bare_frames_per_s"], abs=0.01)
+    assert result["scaling_efficiency"] == pytest.approx(result["scaling_ratio"] / result["bare_ratio"], abs=0.01)
     json.dumps(result)
     scaling.render(result, _console())
 

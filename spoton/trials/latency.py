@@ -38,6 +38,7 @@ from spoton.kafka.sizes import PRODUCER
 from spoton.kafka.topics import ensure, plans
 from spoton.trials.cluster import Cluster, Running, until
 from spoton.trials.faults import Database
+from spoton.trials.footprint import processor_s, resident_bytes
 from spoton.trials.grounds import grounds
 from spoton.trials.load import partition_of
 from spoton.trials.recording import Recording
@@ -194,15 +195,19 @@ async def measure(
         await asyncio.sleep(0.5)
         tasks.append(asyncio.create_task(hand_over(recording, broker, PARTITIONS, handed)))
         await asyncio.sleep(warm_up_s)
-        began_s, before, first = time.monotonic(), cpu_s(running), len(handed)
+        began_s, before, first = time.monotonic(), _used(running), len(handed)
         client.begin()
         await asyncio.sleep(seconds)
-        wall_s, after, last = time.monotonic() - began_s, cpu_s(running), len(handed)
+        wall_s, after, last = (
+            time.monotonic() - began_s,
+            {one.name: processor_s(one.pids()) for one in running},
+            len(handed),
+        )
         late_ms = {kind: list(found) for kind, found in client.late_ms.items()}
         for task in tasks:
             if task.done():
                 task.result()
-        memory_mb = {one.name: memory(one) for one in running}
+        memory_mb = {one.name: round(resident_bytes(one.pids()) / 1e6, 1) for one in running}
     finally:
         for task in tasks:
             task.cancel()
@@ -239,26 +244,8 @@ def answers(api: Running) -> bool:
         return False
 
 
-def cpu_s(running: Sequence[Running]) -> dict[str, float]:
-    """Processor seconds that each has used, with all that it started."""
-    return {one.name: sum(_of(pid, _cpu_s) for pid in one.pids()) for one in running}
-
-
-def memory(one: Running) -> float:
-    """Resident memory of all its processes, megabytes."""
-    return round(sum(_of(pid, lambda process: process.memory_info().rss) for pid in one.pids()) / 1e6, 1)
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _of(pid: int, what: Any) -> float:
-    try:
-        return float(what(psutil.Process(pid)))
-    except psutil.NoSuchProcess:
-        return 0.0
+def _used(running: Sequence[Running]) -> dict[str, float]:
+    return {one.name: processor_s(one.pids()) for one in running}
 
 
 def _percentile(values: Sequence[float], share: float) -> float:

@@ -1,22 +1,25 @@
 """``spoton bench engine --only scaling``: the same backlog for one detection worker and for two.
 
 Sixteen cameras, each with a partition of ``frames`` of its own, so that two workers get half of them each. The workers
-are started, have their partitions and have seen a few frames of each camera; then the backlog is handed over at once,
-as fast as the broker takes it. Clocked is from the first fact on ``detections`` to the last. On two cores the broker,
-which writes and reads for both, runs beside the workers. One and two take turns on the same broker; the ratio is the
-median over rounds.
+are started, have their partitions and have seen a few frames of each camera; then they are suspended (SIGSTOP) while
+the backlog is handed over as fast as the broker takes it, and go on together. Clocked is from that moment to the last
+fact on ``detections``. On two cores the broker, which writes and reads for both, runs beside the workers.
+
+What a second worker can add at best is measured beside each pair: the same decisions alone (``spoton.trials.bare``) in
+one process and in two. One and two take turns on the same broker; ratios are medians over rounds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import statistics
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,9 @@ from spoton.kafka.settings import servers
 from spoton.kafka.sizes import PRODUCER
 from spoton.kafka.tail import Settings, partitions_of, read_whole, reader
 from spoton.kafka.topics import ensure, plans
+from spoton.trials.bare import frames_per_s
 from spoton.trials.cluster import Cluster, Running, until
+from spoton.trials.footprint import processor_s
 from spoton.trials.grounds import grounds
 from spoton.trials.load import partition_of
 from spoton.trials.recording import Recording
@@ -40,19 +45,29 @@ from spoton.trials.recording import Recording
 PARTITIONS = 16
 FRAMES, WARM_UP_FRAMES = 2000, 20
 """Of each camera."""
-ROUNDS = 3
+ROUNDS, WARM_UPS = 3, 2
+BARE_S = 2.0
+"""How long the decisions alone are measured."""
 _PATIENCE_S = 240.0
+_SUSPENDED_S = 4.0
+"""Longest that workers may be suspended: after 6 s their session ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """One backlog. detected: frames of ``frames`` that were dealt with; twice: told of more than once."""
+    """One backlog.
+
+    detected: frames of ``frames`` that were dealt with; twice: told of more than once. cores: processor seconds per
+    second of workers and broker. bare_frames_per_s: the decisions alone, in as many processes.
+    """
 
     workers: int
     frames: int
     detected: int
     twice: int
     frames_per_s: float
+    cores: dict[str, float]
+    bare_frames_per_s: float
 
 
 def run() -> dict[str, Any]:
@@ -61,43 +76,86 @@ def run() -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="spoton-scaling-", ignore_cleanup_errors=True) as made,
         LocalBroker(Path(made) / "kafka") as broker,
     ):
-        return run_rounds(Path(made), broker.url)
+        return run_rounds(Path(made), broker.url, broker_pid=broker.pid)
 
 
 def render(result: dict[str, Any], console: Console) -> None:
     """The figures as a table."""
-    table = Table("workers", "frames", "frames/s", title=f"two workers: {result['scaling_ratio']:.2f} times one")
+    title = (
+        f"two workers: {result['scaling_ratio']:.2f} times one, of {result['bare_ratio']:.2f} that two processes give"
+    )
+    table = Table("workers", "frames", "frames/s", "decisions alone", "cores", title=title)
     for one in result["scaling"]:
-        table.add_row(str(one["workers"]), str(one["detected"]), f"{one['frames_per_s']:.0f}")
+        cores = ", ".join(f"{name} {used:.2f}" for name, used in one["cores"].items())
+        table.add_row(
+            str(one["workers"]),
+            str(one["detected"]),
+            f"{one['frames_per_s']:.0f}",
+            f"{one['bare_frames_per_s']:.0f}",
+            cores,
+        )
     console.print(table)
 
 
 def run_rounds(
-    folder: Path, broker: str, *, frames: int = FRAMES, rounds: int = ROUNDS, partitions: int = PARTITIONS
+    folder: Path,
+    broker: str,
+    *,
+    broker_pid: int | None = None,
+    frames: int = FRAMES,
+    rounds: int = ROUNDS,
+    partitions: int = PARTITIONS,
+    bare_s: float = BARE_S,
+    warm_ups: int = WARM_UPS,
 ) -> dict[str, Any]:
-    """``scaling_ratio``, median over rounds of two workers' throughput over one's, and every single figure.
+    """What two workers do of what one does, and every single figure.
 
-    frames: of each camera. Raises SpotOnError when a backlog is not dealt with.
+    scaling_ratio: two workers' throughput over one's. bare_ratio: the same of the decisions alone, in two processes and
+    in one: what this machine's cores give. scaling_efficiency: the first over the second. Medians over rounds.
+
+    Before the first round ``warm_ups`` backlogs are worked off that do not count: a broker that has just started
+    translates its own code meanwhile, on the same cores.
+
+    broker_pid: its processor time is told too. frames: of each camera. bare_s: seconds that the decisions alone take.
+    Raises SpotOnError when a backlog is not dealt with.
     """
+    for number in range(warm_ups):
+        own = folder / f"warm-up-{number}"
+        own.mkdir()
+        asyncio.run(measure(2, own, broker, frames=frames, partitions=partitions))
     measured = []
     for number in range(rounds):
         pair = []
         for workers in (1, 2):
             own = folder / f"scaling-{number}-{workers}"
             own.mkdir()
-            pair.append(asyncio.run(measure(workers, own, broker, frames=frames, partitions=partitions)))
+            bare = frames_per_s(workers, work_s=bare_s)
+            drained = asyncio.run(
+                measure(workers, own, broker, broker_pid=broker_pid, frames=frames, partitions=partitions)
+            )
+            pair.append(replace(drained, bare_frames_per_s=round(bare, 1)))
         measured.append(pair)
     ratios = [two.frames_per_s / one.frames_per_s for one, two in measured]
+    bare_ratios = [two.bare_frames_per_s / one.bare_frames_per_s for one, two in measured]
+    efficiencies = [ratio / bare for ratio, bare in zip(ratios, bare_ratios, strict=True)]
     return {
         "scaling_ratio": round(statistics.median(ratios), 3),
+        "bare_ratio": round(statistics.median(bare_ratios), 3),
+        "scaling_efficiency": round(statistics.median(efficiencies), 3),
         "scaling": [asdict(one) for pair in measured for one in pair],
     }
 
 
 async def measure(
-    workers: int, folder: Path, broker: str, *, frames: int = FRAMES, partitions: int = PARTITIONS
+    workers: int,
+    folder: Path,
+    broker: str,
+    *,
+    broker_pid: int | None = None,
+    frames: int = FRAMES,
+    partitions: int = PARTITIONS,
 ) -> Drained:
-    """One backlog on ``workers`` workers."""
+    """One backlog on ``workers`` workers; the decisions alone are not measured here."""
     # Of its own name: workers know what they have seen of a camera, also of one that another run had.
     site = f"grounds-{folder.name}"
 
@@ -116,7 +174,7 @@ async def measure(
         await _hand_over(_encoded(recording, range(WARM_UP_FRAMES), epoch_us, partitions), settings)
         share = partitions // workers
         await until(lambda: all(_has(one, share) for one in started), 60, "an even share for each worker")
-        took_s = await _drained(recording, epoch_us, settings, partitions)
+        took_s, cores = await _drained(recording, epoch_us, settings, partitions, started, broker_pid)
     finally:
         await asyncio.to_thread(cluster.stop)
     seen = await _seen(site, settings)
@@ -127,11 +185,20 @@ async def measure(
         detected=len(counted),
         twice=sum(count > 1 for count in counted),
         frames_per_s=round(len(counted) / took_s, 1),
+        cores=cores,
+        bare_frames_per_s=0.0,
     )
 
 
-async def _drained(recording: Recording, epoch_us: int, settings: Settings, partitions: int) -> float:
-    """Hand the backlog over; returns the seconds from the first fact of it to the last."""
+async def _drained(
+    recording: Recording,
+    epoch_us: int,
+    settings: Settings,
+    partitions: int,
+    workers: Sequence[Running],
+    broker_pid: int | None,
+) -> tuple[float, dict[str, float]]:
+    """Hand the backlog over; returns the seconds from then to the last fact of it, and the cores that were used."""
     last = len(recording.frames)
     place = TopicPartition("detections", partition_of(recording.site.name, partitions))
     async with reader(settings) as consumer:
@@ -144,19 +211,38 @@ async def _drained(recording: Recording, epoch_us: int, settings: Settings, part
         # Encoded beforehand: what is measured is how fast the workers are, not who feeds them.
         backlog = _encoded(recording, range(WARM_UP_FRAMES, last), epoch_us, partitions)
         before = await _until_still(told)
-        handing = asyncio.create_task(_hand_over(backlog, settings))
+        await _while_suspended(workers, _hand_over(backlog, settings))
+        used, began_s = _used(workers, broker_pid), time.monotonic()
         wanted = before + len(backlog)
-        began_s = time.monotonic()
-        until_s = began_s + _PATIENCE_S
         while (now := await told()) < wanted:
-            if now <= before:
-                began_s = time.monotonic()
-            if time.monotonic() > until_s:
+            if time.monotonic() > began_s + _PATIENCE_S:
                 raise SpotOnError(f"{wanted - now} of {wanted - before} frames still wait after {_PATIENCE_S:g} s")
-            await asyncio.sleep(0.02 if now <= before else 0.1)
+            await asyncio.sleep(0.1)
         took_s = time.monotonic() - began_s
-        await handing
-    return took_s
+        after = _used(workers, broker_pid)
+    return took_s, {name: round((after[name] - used[name]) / took_s, 3) for name in after}
+
+
+async def _while_suspended(workers: Sequence[Running], work: Awaitable[None]) -> None:
+    began_s = time.monotonic()
+    for worker in workers:
+        worker.signal(signal.SIGSTOP)
+    try:
+        await work
+    finally:
+        for worker in workers:
+            worker.signal(signal.SIGCONT)
+    if (took_s := time.monotonic() - began_s) > _SUSPENDED_S:
+        raise SpotOnError(
+            f"handing the backlog over took {took_s:.1f} s, and workers are fenced off soon after {_SUSPENDED_S:g} s",
+            remedy="measure on a machine that does nothing else",
+        )
+
+
+def _used(workers: Sequence[Running], broker_pid: int | None) -> dict[str, float]:
+    """Processor seconds so far."""
+    used = {"workers": processor_s(pid for worker in workers for pid in worker.pids())}
+    return used if broker_pid is None else {**used, "broker": processor_s([broker_pid])}
 
 
 async def _until_still(told: Callable[[], Awaitable[int]]) -> int:
@@ -185,9 +271,7 @@ async def _hand_over(records: Sequence[tuple[bytes, bytes, int]], settings: Sett
     producer = AIOKafkaProducer(**{**PRODUCER, "linger_ms": 20}, **settings)
     await producer.start()
     try:
-        sent = [
-            await producer.send("frames", value, key=key, partition=partition) for key, value, partition in records
-        ]
+        sent = [await producer.send("frames", value, key=key, partition=partition) for key, value, partition in records]
         await asyncio.gather(*sent)
     finally:
         await producer.stop()
