@@ -47,8 +47,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = root / "seqs" / "walk"
     for name in ("det", "gt"):
         (folder / name).mkdir(parents=True)
-    cameras = {f"cam{k}": camera_entry(2.1 * k) for k in range(3)}
-    (folder / "cameras.json").write_text(json.dumps(cameras))
+    entries = {f"cam{k}": camera_entry(2.1 * k) for k in range(3)}
+    (folder / "cameras.json").write_text(json.dumps(entries))
     (folder / "area.json").write_text(json.dumps([[-9, -9], [9, -9], [9, 9], [-9, 9]]))
     for camera in site_import.imported(folder, FPS).cameras:
         assert isinstance(camera.calibration, Pinhole)
