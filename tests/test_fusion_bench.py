@@ -17,7 +17,7 @@ from spoton.offline import fusion_bench, fusion_data, plain_fusion, site_import
 from spoton.offline.fusion_data import Row
 from spoton.offline.mot_text import FloorRows, read_boxes
 from spoton.site import Pinhole
-from spoton.stance import camera_view, expected_boxes
+from spoton.stance import camera_view, cameras, expected_boxes
 
 FRAMES, FPS = 20, 4.0
 SIZE_PX = (1280, 720)
