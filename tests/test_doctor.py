@@ -26,6 +26,7 @@ from spoton.doctor.finding import Finding, in_thread, settled
 from spoton.errors import InputError, LogCorrupt
 from spoton.history import schema
 from spoton.history.embedded import EmbeddedPostgres
+from spoton.kafka.settings import servers
 from spoton.log.lock import ProcessLock
 from spoton.log.store import Store
 from spoton.site import CameraSite, Site
@@ -232,11 +233,10 @@ class TestRedis:
 
 
 @pytest.fixture
-def kafka_server() -> str:
-    given = os.environ.get("SPOTON_TEST_KAFKA")
-    if not given:
-        pytest.skip("SPOTON_TEST_KAFKA (host:port) is not set")
-    return given
+def kafka_server(request: pytest.FixtureRequest) -> str:
+    """host:port of the broker of all tests; by its name, as the module under test has it too."""
+    url: str = request.getfixturevalue("kafka")
+    return servers(url)[0]
 
 
 class TestKafka:
