@@ -13,14 +13,13 @@ from typing import Any
 import cv2
 import structlog
 
+from agents.progress import Progress, resumed
 from agents.topics import Topics
 from spoton import events
-from spoton.errors import SourceError
 from spoton.site import CameraSite, Site
 from spoton.vision.metronome import Metronome
 from spoton.vision.protocols import Frame, FrameSource, Picture
 from spoton.vision.reconnect import Backoff, FrameArrived, Item, SourceDown, SourceEnded, SourceUp, watch
-from spoton.vision.sources.address import parse_address, without_password
 from tables.sources import SourceState
 
 JPEG_QUALITY = 90
@@ -30,32 +29,6 @@ log = structlog.get_logger("capture")
 
 async def _forget(key: str, state: SourceState) -> None:
     """Where what was tracked tells how far a camera has got, it need not be noted."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a camera has got: where it goes on.
-
-    recorded: the source is a file or folder, which counts its time from its start. source: without its password.
-    next_frame, session: the frame number that comes next, the last session there was. first: the session's first
-    frame. epoch_us, origin: event time and number of a recording's first frame. at_us: event time of the last frame.
-    ended: the recording was read to its end.
-    """
-
-    recorded: bool
-    source: str
-    next_frame: int
-    session: int
-    epoch_us: int
-    origin: int
-    at_us: int
-    ended: bool
-    first: int = 0
-
-    @property
-    def offline_at_us(self) -> int:
-        """When a recording went offline, on its own time: right after its last frame."""
-        return self.at_us or self.epoch_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +60,12 @@ class Capture:
         """For each of the cameras, by name, what reads it until cancelled or until its recording ends."""
         now_us = self.clock_us()
         wanted = tuple(cameras)
-        progress = {camera.name: self._progress(site, camera, now_us) for camera in wanted}
+        progress = {
+            camera.name: resumed(
+                site, camera, self.known(f"{site.name}/{camera.name}"), now_us=now_us, shared=self.claim is not None
+            )
+            for camera in wanted
+        }
         # Recordings of one site keep one common time base, across restarts too.
         base_us = min((one.epoch_us for one in progress.values() if one.epoch_us and not one.ended), default=now_us)
         for one in progress.values():
@@ -111,24 +89,6 @@ class Capture:
             )
             for camera in read
         }
-
-    def _progress(self, site: Site, camera: CameraSite, now_us: int) -> Progress:
-        """Where a camera goes on; another source than before begins with its first frame, numbers going on."""
-        known = self.known(f"{site.name}/{camera.name}") or SourceState()
-        source, recorded = without_password(camera.source), _is_recorded(site.resolve(camera.source))
-        changed = known.source not in ("", source)
-        anew = recorded and (changed or camera.loop)
-        return Progress(
-            recorded=recorded,
-            source=source,
-            next_frame=known.next_frame,
-            session=known.session,
-            # A looped file stands for a camera, and another file was never seen: they begin now.
-            epoch_us=now_us if anew else known.epoch if recorded else 0,
-            origin=known.next_frame if anew else known.origin,
-            at_us=0 if anew else known.at,
-            ended=known.ended and not changed,
-        )
 
     async def _camera(self, site: Site, camera: CameraSite, progress: Progress, metronome: Metronome | None) -> None:
         """Read one camera until its recording ends; a mistake made while doing so ends neither it nor the others."""
@@ -174,10 +134,7 @@ class Capture:
     async def _hand_over(self, site: Site, camera: CameraSite, progress: Progress, item: Item, session: int) -> None:
         match item:
             case FrameArrived(frame=frame, dropped=dropped):
-                if session > progress.session:
-                    progress.session, progress.first = session, frame.index - dropped
-                progress.next_frame = frame.index + 1
-                progress.at_us = progress.epoch_us + frame.at_us
+                progress.arrived(frame, dropped, session)
                 captured = await self._captured(site, camera, progress, frame)
                 # A recording may give the same frame again, which the tracker knows by its time; what another frame
                 # must never have is a number that was given already.
@@ -250,6 +207,7 @@ class Capture:
             origin=progress.origin,
             at=progress.at_us,
             ended=progress.ended,
+            period_us=progress.period_us,
         )
         await self.note(f"{site.name}/{camera.name}", state)
 
@@ -261,14 +219,6 @@ def _metronomes(progress: Mapping[str, Progress]) -> dict[int, Metronome]:
         if one.recorded:
             cameras.setdefault(one.epoch_us, []).append(name)
     return {epoch_us: Metronome(names) for epoch_us, names in cameras.items()}
-
-
-def _is_recorded(source: str) -> bool:
-    try:
-        return parse_address(source).finite
-    except SourceError:
-        # A file that is not there yet; opening fails with the same error, where it is reported, and is tried again.
-        return True
 
 
 def _encode(picture: Picture) -> bytes:

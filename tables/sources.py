@@ -15,7 +15,8 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
 
     source: without its password. session: the last one there was. next_frame: the number that comes next. epoch,
     origin: event time, microseconds UTC, and number of a recording's first frame. at: event time of the last frame,
-    0 before the first. ended: the recording was read to its end.
+    0 before the first. ended: the recording was read to its end. period_us: from one frame to the next, 0 where it is
+    not known.
     """
 
     source: str = ""
@@ -25,6 +26,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     origin: int = 0
     at: int = 0
     ended: bool = False
+    period_us: int = 0
 
 
 def tracked(status: CameraStatus | None, tracker: tracks.State | None) -> SourceState | None:
