@@ -23,6 +23,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from api.metrics import LiveMetrics
+from api.status import WorkerMetrics
 from spoton.live.state import LiveState
 from spoton.site import CameraSite, Site
 
@@ -290,11 +291,13 @@ class TestGrafana:
     def test_draws_only_what_is_measured(self) -> None:
         registry = CollectorRegistry()
         registry.register(LiveMetrics(LiveState(Site("here", (CameraSite("north"),)))))
+        registry.register(WorkerMetrics("identity", dict, {}))
         served = set(re.findall(r"# TYPE (\w+)", generate_latest(registry).decode()))
         # Served once there has been an event.
         served.add("spoton_event_age_seconds")
         drawn = {name for one in self.expressions() for name in re.findall(r"\bspoton_\w+", one)}
-        assert {"spoton_camera_online", "spoton_camera_frames_total", "spoton_camera_lag_seconds"} <= drawn <= served
+        least = {"spoton_camera_online", "spoton_camera_frames_total", "spoton_camera_lag_seconds"}
+        assert least | {"spoton_worker_lag_records", "spoton_worker_restarts_total"} <= drawn <= served
 
     def test_counters_are_drawn_as_rates(self) -> None:
         for one in self.expressions():
