@@ -88,7 +88,7 @@ def attach(
         async def _look(self) -> None:
             while not self.should_stop:
                 await self.sleep(5.0)
-                positions = {} if app.rebalancing else _positions(app)
+                positions = {} if app.rebalancing else restored(app) if app.in_recovery else _positions(app)
                 still = progress.stalled(positions, time.monotonic())
                 worst = max(still, key=lambda tp: still[tp], default=None)
                 if worst is not None and still[worst] > stall_s:
@@ -120,6 +120,13 @@ def _positions(app: faust.App) -> dict[TP, tuple[int, int]]:
         if tp.topic in app.topics.acking_topics and end is not None and done is not None:
             positions[tp] = done, end
     return positions
+
+
+def restored(app: faust.App) -> dict[TP, tuple[int, int]]:
+    """How far tables are restored, and how far that goes, of every changelog partition."""
+    recovery = cast(Any, app.tables).recovery
+    # Faust holds the newest record's offset, and that of the last one restored.
+    return {tp: (recovery.active_offsets[tp], end) for tp, end in recovery.active_highwaters.items()}
 
 
 def lag(app: faust.App) -> dict[Any, int]:

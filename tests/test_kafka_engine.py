@@ -12,11 +12,15 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from faust.types.tuples import TP
 
 from agents.draining import drained
 from agents.hop_bench import sample_events
 from agents.keeping import Keeper
 from agents.topics import topics
+from agents.watchdog import Progress, restored
 from spoton import events
 from spoton.errors import BrokerError
 from spoton.kafka.settings import servers
@@ -247,3 +251,39 @@ async def until(is_so) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not is_so():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+def test_a_table_whose_changelog_was_emptied_isrestored_empty(kafka, flow):
+    """An empty partition with an end beyond 0 has no record that recovery could wait for (faust-streaming #597)."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}-"
+    app = flow(kafka, 1, 30, prefix=prefix)
+    assert app.until(lambda word, rest: word == "done") is not None, app.errors.read_text()
+    assert app.stop() == 0
+    topic = f"{prefix}counter-counts-changelog"
+
+    async def empty():
+        async with admin_of(kafka) as admin, AIOKafkaConsumer(topic, bootstrap_servers=servers(kafka)) as consumer:
+            ends = await consumer.end_offsets(consumer.assignment())
+            assert all(ends.values())
+            # Kafka deletes no records of a topic that is only compacted.
+            both = {"cleanup.policy": "compact,delete"}
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=both)])
+            await admin.delete_records({part: RecordsToDelete(before_offset=end) for part, end in ends.items()})
+
+    asyncio.run(empty())
+    again = flow(kafka, 31, 31, prefix=prefix)
+    assert again.until(lambda word, rest: word == "ready") == {}, again.errors.read_text()
+    again.until(lambda word, rest: word == "acked")
+    assert again.stop() == 0
+
+
+def test_a_table_that_is_notrestored_any_further_is_noticed():
+    app = faust.App("restoring", broker="kafka://127.0.0.1:1", store="memory://")
+    moving, still = TP("spoton-people-changelog", 0), TP("spoton-people-changelog", 1)
+    recovery = app.tables.recovery
+    recovery.active_highwaters[moving] = recovery.active_highwaters[still] = 20
+    progress = Progress()
+    for now_s in range(0, 90, 5):
+        recovery.active_offsets[moving], recovery.active_offsets[still] = now_s // 5, 7
+        stalled = progress.stalled(restored(app), float(now_s))
+    assert stalled == {still: 85.0}
