@@ -49,16 +49,18 @@ ROUNDS, WARM_UPS = 3, 2
 BARE_S = 2.0
 """How long the decisions alone are measured."""
 _PATIENCE_S = 240.0
-_SUSPENDED_S = 4.0
-"""Longest that workers may be suspended: after 6 s their session ends."""
+_SUSPENDED_S = 3.0
+"""Longest that workers may be suspended: 6 s after their last sign of life, one every 2 s, their session ends."""
+_REST_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
     """One backlog.
 
-    detected: frames of ``frames`` that were dealt with; twice: told of more than once. cores: processor seconds per
-    second of workers and broker. bare_frames_per_s: the decisions alone, in as many processes.
+    detected: frames of ``frames`` that were dealt with; twice: told of more than once, those of the warm-up too: a
+    worker was fenced off, and the figure means nothing. cores: processor seconds per second of workers and broker.
+    bare_frames_per_s: the decisions alone, in as many processes.
     """
 
     workers: int
@@ -174,16 +176,19 @@ async def measure(
         await _hand_over(_encoded(recording, range(WARM_UP_FRAMES), epoch_us, partitions), settings)
         share = partitions // workers
         await until(lambda: all(_has(one, share) for one in started), 60, "an even share for each worker")
+        # What still comes of them would count as the backlog's.
+        if len(await _all_seen(site, settings, WARM_UP_FRAMES * partitions)) < WARM_UP_FRAMES * partitions:
+            raise SpotOnError(f"the first frames were not dealt with within {_REST_S:g} s")
         took_s, cores = await _drained(recording, epoch_us, settings, partitions, started, broker_pid)
+        seen = await _all_seen(site, settings, (WARM_UP_FRAMES + frames) * partitions)
     finally:
         await asyncio.to_thread(cluster.stop)
-    seen = await _seen(site, settings)
     counted = [count for (_, frame), count in seen.items() if frame >= WARM_UP_FRAMES]
     return Drained(
         workers=workers,
         frames=frames * len(recording.cameras),
         detected=len(counted),
-        twice=sum(count > 1 for count in counted),
+        twice=sum(count > 1 for count in seen.values()),
         frames_per_s=round(len(counted) / took_s, 1),
         cores=cores,
         bare_frames_per_s=0.0,
@@ -281,6 +286,16 @@ def _has(worker: Running, partitions: int) -> bool:
     """Whether a worker reads so many partitions of ``frames``."""
     told = bytes(worker.ask("/metrics")).splitlines()
     return sum(b'topic="frames"' in line and b"partition=" in line for line in told) == partitions
+
+
+async def _all_seen(site: str, settings: Settings, wanted: int) -> Counter[tuple[str, int]]:
+    """How many facts there are of each camera and frame; waits for those that are still on their way."""
+    until_s = time.monotonic() + _REST_S
+    while True:
+        seen = await _seen(site, settings)
+        if len(seen) >= wanted or time.monotonic() > until_s:
+            return seen
+        await asyncio.sleep(1.0)
 
 
 async def _seen(site: str, settings: Settings) -> Counter[tuple[str, int]]:
