@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
+_SMALL = 900
+"""Up to so many cells a whole matrix is solved sooner than its pairs are put in order."""
+
 
 def assign(cost: Floats, gate: float) -> tuple[Indices, Indices]:
     """Pair rows with columns so that the sum of ``cost - gate`` over all pairs is least (Jonker and Volgenant, 1987).
@@ -63,12 +66,18 @@ def assign_pairs(rows: Indices, columns: Indices, cost: Floats, gate: float) -> 
     """The same as ``assign`` for a matrix that is impossible but for the pairs given.
 
     rows, columns, cost: (E,), at least one, ordered by row, no pair twice, every cost below ``gate``. Pairs that
-    nothing competes with are made at once; the others go to a sparse solver (Volgenant, 1996), where leaving a row or
-    a column alone costs half of ``gate``.
+    nothing competes with are made at once; the others go to the solver of ``assign`` where the matrix is small, else to
+    a sparse one (Volgenant, 1996), where leaving a row or a column alone costs half of ``gate``.
     """
     of_row, of_column = np.bincount(rows), np.bincount(columns)
     if of_row.max() == 1 and of_column.max() == 1:
         return rows, columns
+    if len(of_row) * len(of_column) <= _SMALL:
+        matrix = np.full((len(of_row), len(of_column)), 2.0 * gate - min(float(cost.min()), 0.0) + 1.0)
+        matrix[rows, columns] = cost
+        to, _ = lap.lapjv(matrix, extend_cost=True, cost_limit=gate, return_cost=False)
+        pairs = (to[rows] == columns).nonzero()[0]
+        return rows[pairs], columns[pairs]
     alone = (of_row[rows] == 1) & (of_column[columns] == 1)
     made, left = alone.nonzero()[0], (~alone).nonzero()[0]
     chosen = np.concatenate([made, left[_contested(rows[left], columns[left], cost[left], gate)]])
