@@ -222,6 +222,7 @@ def track(
     ] = None,
     weights: Annotated[str | None, typer.Option(help="A known model's name or a path to .onnx weights.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of detections and picture folders.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Track recorded videos or detections offline; the same input gives the same output, byte for byte."""
     from spoton.offline import track as offline_track
@@ -235,6 +236,7 @@ def track(
         weights=weights,
         weights_dir=_weights_folder(None),
         fps=fps,
+        as_json=as_json,
     )
 
 
@@ -271,7 +273,7 @@ def check(
 
 @app.command(epilog="Example: spoton bench tracking --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="detection, engine, faults, fusion, tracking")],
+    name: Annotated[str, typer.Argument(help="detection, embedders, engine, faults, fusion, gallery, tracking")],
     as_json: Json = False,
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
@@ -289,6 +291,7 @@ def bench(
 
     on_data = {"detection": "spoton.offline.detection_bench", "fusion": "spoton.offline.fusion_bench"}
     by_itself = {"engine": "spoton.offline.engine_bench", "faults": "spoton.trials.faults"}
+    alone = {"gallery": "spoton.offline.gallery_bench"}
     if name in on_data:
         module = import_module(on_data[name])
         _show(module.run(shared), module.render, as_json)
@@ -296,11 +299,14 @@ def bench(
         module = import_module("spoton.offline.tracking_bench")
         chosen = module.parse_sequences(sequence) if sequence else module.SEQUENCES
         _show(module.run(shared, sequences=chosen), module.render, as_json)
+    elif name in alone:
+        module = import_module(alone[name])
+        _show(module.run(), module.render, as_json)
     elif name in by_itself:
         module = import_module(by_itself[name])
         _show(module.run(only), module.render, as_json)
     else:
-        known = ", ".join(sorted((*on_data, *by_itself, "tracking")))
+        known = ", ".join(sorted((*on_data, *by_itself, *alone, "tracking")))
         raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {known}")
 
 
