@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from spoton import __version__, diagnostics
-from spoton.errors import InputError, SpotOnError
+from spoton.errors import InputError, ModelError, SpotOnError
 
 app = typer.Typer(
     name="spoton",
@@ -285,6 +285,9 @@ def bench(
         list[str] | None,
         typer.Option(help="tracking: a folder below seqs and its frames per second instead, as in MOT17-02=30."),
     ] = None,
+    crops: Annotated[
+        Path | None, typer.Option(help="embedders: folder of labelled crops [default: train/reid in --shared].")
+    ] = None,
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
     from importlib import import_module
@@ -299,6 +302,9 @@ def bench(
         module = import_module("spoton.offline.tracking_bench")
         chosen = module.parse_sequences(sequence) if sequence else module.SEQUENCES
         _show(module.run(shared, sequences=chosen), module.render, as_json)
+    elif name == "embedders":
+        module = import_module("spoton.offline.embedder_bench")
+        _show(module.run(crops or shared / "train" / "reid", shared / "weights"), module.render, as_json)
     elif name in alone:
         module = import_module(alone[name])
         _show(module.run(), module.render, as_json)
@@ -306,7 +312,7 @@ def bench(
         module = import_module(by_itself[name])
         _show(module.run(only), module.render, as_json)
     else:
-        known = ", ".join(sorted((*on_data, *by_itself, *alone, "tracking")))
+        known = ", ".join(sorted((*on_data, *by_itself, *alone, "embedders", "tracking")))
         raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {known}")
 
 
@@ -360,37 +366,52 @@ def site_import(
     typer.echo(f"{out}: {len(site.cameras)} cameras")
 
 
-@models_app.command("list")
-def models_list() -> None:
+@models_app.command("list", epilog="Example: spoton models list --json")
+def models_list(as_json: Json = False) -> None:
     """Known models, their licences, and which are here."""
-    from rich.console import Console
-    from rich.table import Table
+    from spoton.offline import models
 
-    from spoton.vision import weights
-
-    folder = _weights_folder(None)
-    table = Table("name", "for", "size", "licence", "here")
-    for one in weights.CATALOGUE.values():
-        path = weights.find(one.name, folder)
-        table.add_row(one.name, one.task, f"{one.size / 1e6:.1f} MB", one.licence, str(path) if path else "no")
-    Console().print(table)
-    typer.echo(f"Weights lie in {folder}; get them with: spoton models pull NAME")
+    _show(models.listed(_weights_folder(None)), models.render_list, as_json)
 
 
 @models_app.command("pull", epilog="Example: spoton models pull picodet-s")
-def models_pull(name: Annotated[str, typer.Argument(help="A name from `spoton models list`.")]) -> None:
+def models_pull(
+    name: Annotated[str, typer.Argument(help="A name from `spoton models list`.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A file from elsewhere instead of a download; checked all the same.")
+    ] = None,
+) -> None:
     """Download weights from the project's release, with checksum; goes on where it was cut off."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-    from spoton.vision import weights
+    from spoton.vision import clip_embedder, weights
 
-    weights.known(name)
-    with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
-        task = progress.add_task(name, total=weights.known(name).size)
-        path = weights.pull(
-            name, _weights_folder(None), lambda done, total: progress.update(task, completed=done, total=total)
-        )
+    folder = _weights_folder(None)
+    if name == clip_embedder.NAME:
+        raise ModelError("clip: not part of the project's release", remedy=clip_embedder.remedy(folder))
+    one = weights.known(name)
+    if source is not None:
+        path = weights.take(name, source, folder)
+    else:
+        with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
+            task = progress.add_task(name, total=one.size)
+            path = weights.pull(name, folder, lambda done, total: progress.update(task, completed=done, total=total))
     typer.echo(f"{name}: {path}")
+    typer.echo(f"{one.origin}; licence of the weights: {one.licence}")
+
+
+@models_app.command("verify", epilog="Example: spoton models verify osnet")
+def models_verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Names [default: all that are here].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare weights that are here with their checksums; exit code 1 when one is damaged."""
+    from spoton.offline import models
+
+    result = models.checked(names or [], _weights_folder(None))
+    _show(result, models.render_checked, as_json)
+    if any(one["problem"] for one in result["models"]):
+        raise typer.Exit(1)
 
 
 def _show(result: dict[str, Any], render: Any, as_json: bool) -> None:

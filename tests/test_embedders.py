@@ -129,5 +129,5 @@ def test_the_choice_is_said(tmp_path):
     assert [line["embedder"] for line in said] == ["histogram", "histogram", "mine"]
     with pytest.raises(ModelError, match="run `spoton models pull osnet`"):
         make_embedder("osnet", weights_dir=tmp_path)
-    with pytest.raises(ModelError, match="embedder 'picodet-s' is not known; choose auto, histogram, osnet"):
+    with pytest.raises(ModelError, match="embedder 'picodet-s' is not known; choose auto, histogram, clip, osnet"):
         make_embedder("picodet-s", weights_dir=tmp_path)
