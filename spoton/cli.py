@@ -240,6 +240,29 @@ def track(
     )
 
 
+@app.command(epilog="Example: spoton find person.jpg --events tracks/events.jsonl")
+def find(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures of one person each, cut out.")],
+    events: Annotated[Path | None, typer.Option(help="events.jsonl of `spoton track`, to search in.")] = None,
+    gallery: Annotated[
+        Path | None, typer.Option(help="Keep the gallery in this file; without --events search in it.")
+    ] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="Name or path [default: the one that the looks were recorded with].")
+    ] = None,
+    weights: Weights = None,
+    k: Annotated[int, typer.Option(min=1, help="How many people to name.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Find people by what they look like among everyone that was tracked. Needs the extra `gallery`."""
+    from spoton.offline import find as offline_find
+
+    result = offline_find.run(
+        pictures, events_file=events, gallery_file=gallery, embedder=embedder, weights_dir=_weights_folder(weights), k=k
+    )
+    _show(result, offline_find.render, as_json)
+
+
 @app.command("eval", epilog="Example: spoton eval truth/ tracks/ --json")
 def evaluate(
     gt_dir: Annotated[Path, typer.Argument(help="Folder of truth, <camera>.txt and world.txt.")],
