@@ -116,7 +116,7 @@ def looks_worth(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArr
     boxes, scores = frame.boxes_px, frame.scores
     if _is_repeat(state, frame):
         return np.full(len(boxes), views.Verdict.KNOWN, dtype=np.int8)
-    known, seen_well = np.zeros(len(boxes), dtype=np.bool_), np.zeros(len(boxes))
+    owned, known, seen_well = *np.zeros((2, len(boxes)), dtype=np.bool_), np.zeros(len(boxes))
     if len(state) and len(boxes):
         owner = pair(state, frame.at, possible(predicted(state, frame.at), boxes), scores, thresholds)
         owned = owner >= 0
@@ -125,8 +125,9 @@ def looks_worth(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArr
         known[owned] = (state.embedded_at[who] >= 0) & recent
         seen_well[owned] = state.view[who]
     return views.judge(
-        boxes, scores, frame.size_px, least_score=thresholds.high_score, known=known, seen_well=seen_well
-    )
+        boxes, scores, frame.size_px,
+        least_score=thresholds.high_score, followed=owned, known=known, seen_well=seen_well,
+    )  # fmt: skip
 
 
 def _is_repeat(state: State, frame: FrameSeen) -> bool:

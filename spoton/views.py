@@ -48,14 +48,19 @@ class Verdict(IntEnum):
     BLURRED = 6
 
 
-def view(boxes_px: Floats, size_px: tuple[int, int], rows: NDArray[np.intp] | None = None) -> Floats:
-    """How much each box shows of a person, (N,) or one per row of ``rows``: pixels of height that are open to see.
+def view(boxes_px: Floats, size_px: tuple[int, int], rows: NDArray[np.intp], hides: Bools) -> Floats:
+    """How much the boxes in ``rows`` (M,) show of a person, (M,): pixels of height that are open to see.
 
-    boxes_px: (N, 4) left, top, width, height. More than 256 px count as 256, beyond which embedders see no more.
+    boxes_px: (N, 4) left, top, width, height; hides: as in ``covered``. More than 256 px count as 256, beyond which
+    embedders see no more.
     """
-    asked = boxes_px if rows is None else boxes_px[rows]
-    height: Floats = np.minimum(asked[:, 3], _FULL_HEIGHT_PX)
-    return height * (1.0 - covered(boxes_px, rows)) * np.where(cut(asked, size_px), 0.5, 1.0)
+    asked = boxes_px[rows]
+    return _shown(asked, covered(boxes_px, rows, hides), cut(asked, size_px))
+
+
+def _shown(boxes_px: Floats, hidden: Floats, outside: Bools) -> Floats:
+    height: Floats = np.minimum(boxes_px[:, 3], _FULL_HEIGHT_PX)
+    return height * (1.0 - hidden) * np.where(outside, 0.5, 1.0)
 
 
 def cut(boxes_px: Floats, size_px: tuple[int, int]) -> Bools:
@@ -68,20 +73,21 @@ def cut(boxes_px: Floats, size_px: tuple[int, int]) -> Bools:
     return outside
 
 
-def covered(boxes_px: Floats, rows: NDArray[np.intp] | None = None) -> Floats:
-    """Share in [0, 1] of each box, or of those in ``rows``, that boxes nearer to the camera hide together.
+def covered(boxes_px: Floats, rows: NDArray[np.intp], hides: Bools) -> Floats:
+    """Share in [0, 1] of the boxes in ``rows`` (M,) that boxes nearer to the camera hide together, (M,).
 
-    Nearer is whoever stands lower in the picture. Measured at 96 points of each box that something overlaps.
+    Nearer is whoever stands lower in the picture. hides: (N,) which boxes are somebody: a detector that is asked for
+    doubtful boxes too draws several around one person. Measured at 96 points of each box that something overlaps.
     """
-    which = np.arange(len(boxes_px)) if rows is None else rows
-    hidden = np.zeros(len(which))
-    if len(boxes_px) < 2 or not len(which):
+    hidden = np.zeros(len(rows))
+    if len(boxes_px) < 2 or not len(rows):
         return hidden
     near, far = boxes_px[:, :2], boxes_px[:, :2] + boxes_px[:, 2:]
-    mine = boxes_px[which]
-    overlaps = ((near[which, None] < far) & (far[which, None] > near)).all(axis=2)
-    overlaps &= far[:, 1] >= (far[which, 1] - _NEARER * mine[:, 3])[:, None]
-    overlaps[np.arange(len(which)), which] = False
+    mine = boxes_px[rows]
+    overlaps = ((near[rows, None] < far) & (far[rows, None] > near)).all(axis=2)
+    overlaps &= far[:, 1] >= (far[rows, 1] - _NEARER * mine[:, 3])[:, None]
+    overlaps[np.arange(len(rows)), rows] = False
+    overlaps &= hides
     box, other = overlaps.nonzero()
     if not len(box):
         return hidden
@@ -89,27 +95,35 @@ def covered(boxes_px: Floats, rows: NDArray[np.intp] | None = None) -> Floats:
     y = mine[box, 1, None] + mine[box, 3, None] * ((np.arange(_DOWN) + 0.5) / _DOWN)
     inside_x = (x > near[other, 0, None]) & (x < far[other, 0, None])
     inside_y = (y > near[other, 1, None]) & (y < far[other, 1, None])
-    points = np.zeros((len(which), _DOWN, _ACROSS), dtype=np.bool_)
+    points = np.zeros((len(rows), _DOWN, _ACROSS), dtype=np.bool_)
     np.logical_or.at(points, box, inside_y[:, :, None] & inside_x[:, None, :])
     hidden[:] = points.mean(axis=(1, 2))
     return hidden
 
 
 def judge(
-    boxes_px: Floats, scores: Floats, size_px: tuple[int, int], *, least_score: float, known: Bools, seen_well: Floats
+    boxes_px: Floats,
+    scores: Floats,
+    size_px: tuple[int, int],
+    *,
+    least_score: float,
+    followed: Bools,
+    known: Bools,
+    seen_well: Floats,
 ) -> NDArray[np.int8]:
     """The ``Verdict`` on each box, (N,).
 
-    known: (N,) boxes of somebody whose last look is fresh; seen_well: (N,) ``view`` that it was taken of.
+    followed: (N,) boxes of somebody who is followed already; they hide others whatever their score. known: (N,) boxes
+    of somebody whose last look is fresh; seen_well: (N,) ``view`` that it was taken of.
     """
     verdict = np.full(len(scores), Verdict.DOUBTFUL, dtype=np.int8)
     rows = np.flatnonzero(scores >= least_score)
     if not len(rows):
         return verdict
     boxes = boxes_px[rows]
-    hidden = covered(boxes_px, rows)
+    hidden = covered(boxes_px, rows, followed | (scores >= least_score))
     outside = cut(boxes, size_px)
-    shown = np.minimum(boxes[:, 3], _FULL_HEIGHT_PX) * (1.0 - hidden) * np.where(outside, 0.5, 1.0)
+    shown = _shown(boxes, hidden, outside)
     reasons = [
         (known[rows] & (shown < BETTER * seen_well[rows]), Verdict.KNOWN),
         (boxes[:, 3] < LEAST_HEIGHT_PX, Verdict.SMALL),

@@ -19,13 +19,14 @@ from spoton.vision.sharpness import LEAST_SHARPNESS, sharpness
 SIZE = (640, 480)
 
 
-def judged(boxes, scores=None, known=None, seen_well=None):
+def judged(boxes, scores=None, known=None, seen_well=None, followed=None):
     count = len(boxes)
     verdict = views.judge(
         np.array(boxes, dtype=np.float64).reshape(-1, 4),
         np.full(count, 0.9) if scores is None else np.array(scores),
         SIZE,
         least_score=0.5,
+        followed=np.zeros(count, dtype=np.bool_) if followed is None else np.array(followed),
         known=np.zeros(count, dtype=np.bool_) if known is None else np.array(known),
         seen_well=np.zeros(count) if seen_well is None else np.array(seen_well),
     )
@@ -55,7 +56,9 @@ def test_who_is_hidden_is_judged_by_who_stands_nearer():
     behind, before = [100, 100, 40, 100], [110, 115, 45, 110]
     assert judged([behind, before]) == ["COVERED", "TAKEN"]
     assert judged([before, behind]) == ["TAKEN", "COVERED"]
-    assert judged([behind, before], scores=[0.9, 0.2]) == ["COVERED", "DOUBTFUL"], "a doubtful box hides all the same"
+    doubtful = [0.9, 0.2]
+    assert judged([behind, before], scores=doubtful) == ["TAKEN", "DOUBTFUL"], "a doubtful box may be nobody"
+    assert judged([behind, before], scores=doubtful, followed=[False, True]) == ["COVERED", "DOUBTFUL"]
     side_by_side = [100, 100, 40, 100], [110, 102, 40, 100]
     assert judged(side_by_side) == ["COVERED", "COVERED"], "who is nearer cannot be told"
 
@@ -68,14 +71,14 @@ def test_two_people_hide_more_than_one():
     assert judged([behind, left, right])[0] == "COVERED"
 
 
-def exactly_covered(boxes, row):
+def exactly_covered(boxes, row, hides):
     """On a raster of quarter pixels."""
     left, top, wide, tall = boxes[row]
     x = left + (np.arange(int(4 * wide)) + 0.5) / 4
     y = top + (np.arange(int(4 * tall)) + 0.5) / 4
     hidden = np.zeros((len(y), len(x)), dtype=bool)
     for other, (a, b, c, d) in enumerate(boxes):
-        if other != row and b + d >= top + tall - 0.05 * tall:
+        if other != row and hides[other] and b + d >= top + tall - 0.05 * tall:
             hidden |= ((y > b) & (y < b + d))[:, None] & ((x > a) & (x < a + c))
     return hidden.mean()
 
@@ -85,10 +88,11 @@ def exactly_covered(boxes, row):
 def test_what_is_covered_is_the_union_of_who_stands_nearer(seed, count):
     rng = np.random.default_rng(seed)
     boxes = np.column_stack([rng.uniform(0, 120, (count, 2)), rng.uniform(15, 50, count), rng.uniform(40, 120, count)])
-    share = views.covered(boxes)
-    assert share == pytest.approx([exactly_covered(boxes, row) for row in range(count)], abs=0.15)
+    hides, every = rng.random(count) < 0.7, np.arange(count)
+    share = views.covered(boxes, every, hides)
+    assert share == pytest.approx([exactly_covered(boxes, row, hides) for row in range(count)], abs=0.15)
     some = np.flatnonzero(rng.random(count) < 0.5)
-    assert views.covered(boxes, some).tolist() == share[some].tolist()
+    assert views.covered(boxes, some, hides).tolist() == share[some].tolist()
 
 
 def test_known_people_are_looked_at_again_only_when_they_show_more():
