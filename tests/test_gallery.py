@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from spoton.errors import InputError, ModelError
 from spoton.gallery.gallery import Gallery
 from spoton.gallery.rows import ExactRows
+from spoton.offline import gallery_bench
 
 faiss = pytest.importorskip("faiss", reason="FAISS is not installed: pip install 'spoton[gallery]'")
 
@@ -297,3 +299,14 @@ def test_without_faiss_one_line_says_what_to_install():
     assert said.count("\n") == 1
     assert "the gallery needs FAISS" in said
     assert "pip install 'spoton[gallery]'" in said
+
+
+def test_the_bench_measures_the_same_search_as_the_bare_index():
+    result = gallery_bench.run(rows=400, dim=32, rounds=2)
+    assert (result["rows"], result["people"]) == (400, 50)
+    assert {one["same_best"] for one in result["search"]} == {1.0}
+    assert result["same_after_load"]
+    assert result["worst_times_bare"] == max(one["times_bare"] for one in result["search"])
+    console = Console(record=True, width=120)
+    gallery_bench.render(result, console)
+    assert "400 views of 50 people" in console.export_text()
