@@ -192,5 +192,5 @@ def test_without_transformers_one_line_says_what_to_install(tmp_path):
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
     assert said.count("\n") == 1
-    assert "CLIP needs torch and transformers" in said
+    assert "CLIP needs torch, transformers and Pillow" in said
     assert "pip install 'spoton[models]'" in said

@@ -14,7 +14,7 @@ Device = Literal["cpu", "gpu"]
 Rows = NDArray[np.float32]
 
 MISSING = "install it with `pip install 'spoton[gallery]'`"
-NO_GPU = "use device 'cpu', or replace faiss-cpu by a FAISS built for CUDA (`pip install faiss-gpu-cu12`)"
+NO_GPU = "use device 'cpu', or put spoton[gallery-gpu] in place of faiss-cpu"
 
 
 def faiss_module() -> Any:

@@ -139,10 +139,11 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _libraries() -> tuple[Any, Any]:
     try:
+        import PIL  # noqa: F401  (transformers prepares pictures with it, but does not bring it)
         import torch
         import transformers
     except ImportError as error:
-        raise ModelError(f"CLIP needs torch and transformers: {_line(error)}", remedy=_MISSING) from error
+        raise ModelError(f"CLIP needs torch, transformers and Pillow: {_line(error)}", remedy=_MISSING) from error
     return torch, transformers
 
 
