@@ -44,7 +44,7 @@ def imported(source: str) -> set[str]:
     return names
 
 
-def installed(requirement: str) -> bool:
+def is_here(requirement: str) -> bool:
     """Whether the distribution that a requirement names is here."""
     try:
         importlib.metadata.version(Requirement(requirement).name)
@@ -160,7 +160,7 @@ class TestDependencies:
         everything = [*PROJECT["project"]["dependencies"]]
         for name, extra in PROJECT["project"]["optional-dependencies"].items():
             # What takes gigabytes, or a GPU, is looked into where somebody installed it.
-            if name not in ("models", "gallery-gpu") or all(map(installed, extra)):
+            if name not in ("models", "gallery-gpu") or all(map(is_here, extra)):
                 everything += extra
         assert not brought_in(everything) & {"tables", "openai-agents", "agents", "api"}
 
