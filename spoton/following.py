@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton import camera_motion, views
+from spoton import camera_motion, glances
 from spoton.events import PeopleDetected
 from spoton.track_state import State, born, centred, corrected, measured_variance, predicted
 
@@ -131,5 +131,5 @@ def _remember(state: State, event: PeopleDetected, sight: Sight) -> State:
     length = np.maximum(np.linalg.norm(blended, axis=1, keepdims=True), np.float32(1e-6))
     looks[which], embedded_at[which] = blended / length, event.at
     view = state.view.copy()
-    view[which] = views.view(sight.boxes_px, event.size_px, rows, numbers > 0)
+    view[which] = glances.view(sight.boxes_px, event.size_px, rows, numbers > 0)
     return replace(state, model=model, looks=looks, embedded_at=embedded_at, view=view)

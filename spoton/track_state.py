@@ -40,7 +40,7 @@ class State:
     seen_at: (N,) microseconds. confirmed: (N,), False for candidates. trust: (N,) mean score of late. doubt: (N,) how
     probable it is that all that a candidate was seen in were false alarms. model: which embedder made ``looks``, (N, D)
     float32 of unit length, zero where unknown; embedded_at: (N,) microseconds, -1 for never; view: (N,) how well the
-    last look showed whom it was taken of, as ``views.view`` says.
+    last look showed whom it was taken of, as ``glances.view`` says.
     """
 
     seq: int

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton import events, views
+from spoton import events, glances
 from spoton.events import CameraOffline, CameraOnline, DetectionEvent, Embedding, FramesSkipped, PeopleDetected
 from spoton.following import Sight, follow, sight_of
 from spoton.pairing import newcomers, pair, possible, with_looks
@@ -108,14 +108,14 @@ def evolve(state: State, event: DetectionEvent) -> State:
 
 
 def looks_worth(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArray[np.int8]:
-    """Of each box of a frame, (N,), whether a look is worth taking, as a ``views.Verdict``.
+    """Of each box of a frame, (N,), whether a look is worth taking, as a ``glances.Verdict``.
 
     Worth it is a confident box, shown well, of somebody new, of somebody whose last look was taken ``look_again_s``
     ago, or of somebody shown much better than then.
     """
     boxes, scores = frame.boxes_px, frame.scores
     if _is_repeat(state, frame):
-        return np.full(len(boxes), views.Verdict.KNOWN, dtype=np.int8)
+        return np.full(len(boxes), glances.Verdict.KNOWN, dtype=np.int8)
     owned, known, seen_well = *np.zeros((2, len(boxes)), dtype=np.bool_), np.zeros(len(boxes))
     if len(state) and len(boxes):
         owner = pair(state, frame.at, possible(predicted(state, frame.at), boxes), scores, thresholds)
@@ -124,7 +124,7 @@ def looks_worth(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArr
         recent = frame.at - state.embedded_at[who] < thresholds.look_again_s * 1e6
         known[owned] = (state.embedded_at[who] >= 0) & recent
         seen_well[owned] = state.view[who]
-    return views.judge(
+    return glances.judge(
         boxes, scores, frame.size_px,
         least_score=thresholds.high_score, followed=owned, known=known, seen_well=seen_well,
     )  # fmt: skip

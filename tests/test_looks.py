@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from api import status
-from spoton import tracks, views
+from spoton import glances, tracks
 from spoton.site import Thresholds
 from spoton.vision.histogram_embedder import HistogramEmbedder
 from spoton.vision.looks import Tally, with_looks
@@ -21,7 +21,7 @@ SIZE = (640, 480)
 
 def judged(boxes, scores=None, known=None, seen_well=None, followed=None):
     count = len(boxes)
-    verdict = views.judge(
+    verdict = glances.judge(
         np.array(boxes, dtype=np.float64).reshape(-1, 4),
         np.full(count, 0.9) if scores is None else np.array(scores),
         SIZE,
@@ -30,7 +30,7 @@ def judged(boxes, scores=None, known=None, seen_well=None, followed=None):
         known=np.zeros(count, dtype=np.bool_) if known is None else np.array(known),
         seen_well=np.zeros(count) if seen_well is None else np.array(seen_well),
     )
-    return [views.Verdict(one).name for one in verdict]
+    return [glances.Verdict(one).name for one in verdict]
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_what_is_covered_is_the_union_of_who_stands_nearer(seed, count):
     rng = np.random.default_rng(seed)
     boxes = np.column_stack([rng.uniform(0, 120, (count, 2)), rng.uniform(15, 50, count), rng.uniform(40, 120, count)])
     hides, every = rng.random(count) < 0.7, np.arange(count)
-    share = views.covered(boxes, every, hides)
+    share = glances.covered(boxes, every, hides)
     assert share == pytest.approx([exactly_covered(boxes, row, hides) for row in range(count)], abs=0.15)
     some = np.flatnonzero(rng.random(count) < 0.5)
-    assert views.covered(boxes, some, hides).tolist() == share[some].tolist()
+    assert glances.covered(boxes, some, hides).tolist() == share[some].tolist()
 
 
 def test_known_people_are_looked_at_again_only_when_they_show_more():

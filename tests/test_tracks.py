@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from spoton import events, pairing, tracks
 from spoton.errors import InputError
+from spoton.glances import Verdict
 from spoton.offline.mot_text import BoxRows, read_boxes
 from spoton.offline.scores import score_boxes
 from spoton.site import Thresholds
 from spoton.track_state import predicted
-from spoton.views import Verdict
 
 SHARED = Path(os.environ.get("SPOTON_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 THRESHOLDS = Thresholds()

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoton import tracks
+from spoton.glances import Verdict
 from spoton.site import Thresholds
-from spoton.views import Verdict
 from spoton.vision.protocols import Embedder, Picture
 from spoton.vision.sharpness import LEAST_SHARPNESS, sharpness
 
@@ -73,7 +73,7 @@ def with_looks(
 
 
 def tally(verdict: NDArray[np.int8]) -> Tally:
-    """The boxes of one frame, by ``views.Verdict``."""
+    """The boxes of one frame, by ``glances.Verdict``."""
     counts = np.bincount(verdict, minlength=len(Verdict)).tolist()
     return Tally(**{one.name.lower(): counts[one] for one in Verdict if one is not Verdict.DOUBTFUL})
 
