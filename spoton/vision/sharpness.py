@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spoton.vision.protocols import Picture
 
 LEAST_SHARPNESS = 0.012
-"""Below it a look says little. Of the training crops of Market-1501 that ``spoton.glances`` tells of none lies below, of
+"""Below it a look says little. Of the training crops of Market-1501 that ``spoton.glances`` names none lies below, of
 the same at 32 px of height one in 300; blurred with 0.03 of their height (rank-1 falls from 0.49 to 0.16) 99 %,
 smeared sideways over 0.15 of it (0.19) 88 %."""
 _WIDTH, _HEIGHT = 32, 64
