@@ -34,6 +34,7 @@ from api import checks, status
 from api.access import LOOPBACK
 from api.app import create_api
 from api.health import Health
+from api.looks import LooksMetrics
 from spoton import __version__, diagnostics
 from spoton.config import Config
 from spoton.engine.process import tune
@@ -52,6 +53,7 @@ from spoton.log.transport import Assignor
 from spoton.offline.check import check
 from spoton.running import supervisor
 from spoton.site import Site
+from spoton.vision.looks import Tally
 from tables.cameras import CameraStatus, last_word
 from tables.packed import PackedTable
 
@@ -100,7 +102,7 @@ def create_app(config: Config, site: Site) -> faust.App:
     roles.identity(worker)
     roles.behaviour(worker)
     roles.archive(worker, history.write_when_there)
-    _attach_api(app, config, site, live, history, cameras)
+    _attach_api(app, config, site, live, history, cameras, worker.looked)
     return app
 
 
@@ -153,7 +155,7 @@ def create_role(
     commands.attach(app, sites, client, offsets or {})
     stall_s = ARCHIVE_STALL_S if role == "archive" else STALL_S
     agents.watchdog.attach(app, session_s=SESSION_S, stall_s=stall_s)
-    _attach_status(app, config, role)
+    _attach_status(app, config, role, worker.looked)
     return app
 
 
@@ -204,7 +206,7 @@ def _attach_start(app: faust.App, start: Callable[[], None]) -> None:
     app.service(Start)
 
 
-def _attach_status(app: faust.App, config: Config, role: str) -> None:
+def _attach_status(app: faust.App, config: Config, role: str, looked: Mapping[str, Tally]) -> None:
     """``/health`` and ``/metrics`` of one role."""
     port = config.metrics_port
     if port is None:
@@ -222,6 +224,7 @@ def _attach_status(app: faust.App, config: Config, role: str) -> None:
                 lag=lambda: agents.watchdog.lag(app),
                 restarts=config.restarts or {},
                 broker=lambda: _broker_health(app, config),
+                looked=looked,
             )
             self.runner = web.AppRunner(made, access_log=None, shutdown_timeout=3)
             await self.runner.setup()
@@ -241,6 +244,7 @@ def _attach_api(
     live: LiveState,
     history: LateHistory,
     cameras: PackedTable[CameraStatus],
+    looked: Mapping[str, Tally],
 ) -> None:
     """History and the API: they live and end with the worker."""
 
@@ -265,9 +269,9 @@ def _attach_api(
             )
             # Bound to another address it goes by names that only its operator knows.
             hosts = LOOPBACK if config.host in LOOPBACK else None
-            api = create_api(
-                site=site, live=live, history=history, health=health, registry=CollectorRegistry(), hosts=hosts
-            )
+            registry = CollectorRegistry()
+            registry.register(LooksMetrics(looked))
+            api = create_api(site=site, live=live, history=history, health=health, registry=registry, hosts=hosts)
             self.runner = web.AppRunner(api, access_log=None, shutdown_timeout=3)
             await self.runner.setup()
             await web.TCPSite(self.runner, config.host, config.port).start()

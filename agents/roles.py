@@ -37,6 +37,7 @@ from spoton.site import CameraSite, Site
 from spoton.vision.apart import DetectorProcess
 from spoton.vision.choose import make_embedder
 from spoton.vision.eyes import Eyes
+from spoton.vision.looks import Tally
 from spoton.vision.protocols import Detector
 from spoton.vision.sources import open_source, wall_clock_us
 from tables.packed import PackedTable, packed_table, partition_of
@@ -48,13 +49,17 @@ Write = agents.archive.Write
 
 @dataclass(slots=True)
 class Worker:
-    """One app and what its roles share. after_agents: closed, in order, when all agents have ended."""
+    """One app and what its roles share.
+
+    after_agents: closed, in order, when all agents have ended. looked: by site, what became of boxes around people.
+    """
 
     app: faust.App
     config: Config
     sites: Sites
     topics: Topics
     after_agents: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    looked: dict[str, Tally] = field(default_factory=dict)
 
 
 def capture(worker: Worker, known: Callable[[str], tables.sources.SourceState | None]) -> None:
@@ -135,7 +140,7 @@ def detection(
         for name, site in sites.items()
     }
     detectors = agents.sight.Detectors(sites, eyes)
-    sight = agents.sight.Sight(detectors=detectors, embedders=embedders, sites=sites, pool=pool)
+    sight = agents.sight.Sight(detectors=detectors, embedders=embedders, sites=sites, pool=pool, looked=worker.looked)
 
     async def close() -> None:
         await asyncio.to_thread(pool.shutdown, cancel_futures=True)

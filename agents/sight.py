@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import cv2
@@ -16,7 +16,7 @@ from spoton import events, tracks
 from spoton.errors import ModelError
 from spoton.site import CameraSite, Site, Thresholds
 from spoton.vision.eyes import Eyes
-from spoton.vision.looks import with_looks
+from spoton.vision.looks import Tally, with_looks
 from spoton.vision.protocols import Detections, Detector, Embedder, Picture
 
 Result = TypeVar("Result")
@@ -97,12 +97,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What looks at pictures. embedders: by site. pool: threads; the models let others run meanwhile."""
+    """What looks at pictures.
+
+    embedders: by site. pool: threads; the models let others run meanwhile. looked: by site, what became of the boxes
+    around people, counted here.
+    """
 
     detectors: Detectors
     embedders: Mapping[str, Embedder]
     sites: Mapping[str, Site]
     pool: Executor
+    looked: MutableMapping[str, Tally] = field(default_factory=dict)
 
     def thresholds(self, site: str) -> Thresholds:
         """What a site's tracks are decided by."""
@@ -151,16 +156,25 @@ class Sight:
     async def describe(
         self, frame: events.FrameCaptured, found: Found | None, state: tracks.State
     ) -> tracks.FrameSeen | None:
-        """What the tracker is to decide on: what was found, with the looks that its state has use for."""
+        """What the tracker is to decide on: what was found, with the looks that its state has use for.
+
+        Where the embedder fails, places alone have to do.
+        """
         if found is None:
             return None
         if found.picture is None:
             return self._seen(frame, found)
-        return await self._run(self._describe, frame, found, found.picture, state)
+        try:
+            seen, tally = await self._run(self._describe, frame, found, found.picture, state)
+        except ModelError as error:
+            log.error("embedder failed, the frame goes on without looks", camera=frame.camera, error=str(error))
+            return self._seen(frame, found)
+        self.looked[frame.site] = self.looked.get(frame.site, Tally()) + tally
+        return seen
 
     def _describe(
         self, frame: events.FrameCaptured, found: Found, picture: Picture, state: tracks.State
-    ) -> tracks.FrameSeen:
+    ) -> tuple[tracks.FrameSeen, Tally]:
         thresholds, embedder = self.thresholds(frame.site), self.embedders[frame.site]
         return with_looks(self._seen(frame, found), picture, state, thresholds, embedder)
 

@@ -13,6 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from api.looks import LooksMetrics
+from spoton.vision.looks import Tally
+
 Lag = Callable[[], Mapping[Any, int]]
 
 
@@ -52,9 +55,14 @@ def create_status(
     lag: Lag,
     restarts: Mapping[str, int],
     broker: Callable[[], Awaitable[Mapping[str, Any]]],
+    looked: Mapping[str, Tally],
 ) -> web.Application:
-    """The two routes of one worker. broker: measures how the broker is, ``status`` ``ok`` or ``down``."""
+    """The two routes of one worker. broker: measures how the broker is, ``status`` ``ok`` or ``down``.
+
+    looked: by site, what became of the boxes that this worker found people in.
+    """
     registry = CollectorRegistry()
+    registry.register(LooksMetrics(looked))
     registry.register(WorkerMetrics(role, lag, restarts))
     app = web.Application()
 

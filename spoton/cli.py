@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from spoton import __version__, diagnostics
-from spoton.errors import InputError, SpotOnError
+from spoton.errors import InputError, ModelError, SpotOnError
 
 app = typer.Typer(
     name="spoton",
@@ -222,6 +222,7 @@ def track(
     ] = None,
     weights: Annotated[str | None, typer.Option(help="A known model's name or a path to .onnx weights.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of detections and picture folders.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Track recorded videos or detections offline; the same input gives the same output, byte for byte."""
     from spoton.offline import track as offline_track
@@ -235,7 +236,31 @@ def track(
         weights=weights,
         weights_dir=_weights_folder(None),
         fps=fps,
+        as_json=as_json,
     )
+
+
+@app.command(epilog="Example: spoton find person.jpg --events tracks/events.jsonl")
+def find(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures of one person each, cut out.")],
+    events: Annotated[Path | None, typer.Option(help="events.jsonl of `spoton track`, to search in.")] = None,
+    gallery: Annotated[
+        Path | None, typer.Option(help="Keep the gallery in this file; without --events search in it.")
+    ] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="Name or path [default: the one that the looks were recorded with].")
+    ] = None,
+    weights: Weights = None,
+    k: Annotated[int, typer.Option(min=1, help="How many people to name.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Find people by what they look like among everyone that was tracked. Needs the extra `gallery`."""
+    from spoton.offline import find as offline_find
+
+    result = offline_find.run(
+        pictures, events_file=events, gallery_file=gallery, embedder=embedder, weights_dir=_weights_folder(weights), k=k
+    )
+    _show(result, offline_find.render, as_json)
 
 
 @app.command("eval", epilog="Example: spoton eval truth/ tracks/ --json")
@@ -271,7 +296,7 @@ def check(
 
 @app.command(epilog="Example: spoton bench tracking --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="detection, engine, faults, fusion, tracking")],
+    name: Annotated[str, typer.Argument(help="detection, embedders, engine, faults, fusion, gallery, tracking")],
     as_json: Json = False,
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
@@ -283,12 +308,16 @@ def bench(
         list[str] | None,
         typer.Option(help="tracking: a folder below seqs and its frames per second instead, as in MOT17-02=30."),
     ] = None,
+    crops: Annotated[
+        Path | None, typer.Option(help="embedders: folder of labelled crops [default: train/reid in --shared].")
+    ] = None,
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
     from importlib import import_module
 
     on_data = {"detection": "spoton.offline.detection_bench", "fusion": "spoton.offline.fusion_bench"}
     by_itself = {"engine": "spoton.offline.engine_bench", "faults": "spoton.trials.faults"}
+    alone = {"gallery": "spoton.offline.gallery_bench"}
     if name in on_data:
         module = import_module(on_data[name])
         _show(module.run(shared), module.render, as_json)
@@ -296,11 +325,17 @@ def bench(
         module = import_module("spoton.offline.tracking_bench")
         chosen = module.parse_sequences(sequence) if sequence else module.SEQUENCES
         _show(module.run(shared, sequences=chosen), module.render, as_json)
+    elif name == "embedders":
+        module = import_module("spoton.offline.embedder_bench")
+        _show(module.run(crops or shared / "train" / "reid", shared / "weights"), module.render, as_json)
+    elif name in alone:
+        module = import_module(alone[name])
+        _show(module.run(), module.render, as_json)
     elif name in by_itself:
         module = import_module(by_itself[name])
         _show(module.run(only), module.render, as_json)
     else:
-        known = ", ".join(sorted((*on_data, *by_itself, "tracking")))
+        known = ", ".join(sorted((*on_data, *by_itself, *alone, "embedders", "tracking")))
         raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {known}")
 
 
@@ -354,37 +389,52 @@ def site_import(
     typer.echo(f"{out}: {len(site.cameras)} cameras")
 
 
-@models_app.command("list")
-def models_list() -> None:
+@models_app.command("list", epilog="Example: spoton models list --json")
+def models_list(as_json: Json = False) -> None:
     """Known models, their licences, and which are here."""
-    from rich.console import Console
-    from rich.table import Table
+    from spoton.offline import models
 
-    from spoton.vision import weights
-
-    folder = _weights_folder(None)
-    table = Table("name", "for", "size", "licence", "here")
-    for one in weights.CATALOGUE.values():
-        path = weights.find(one.name, folder)
-        table.add_row(one.name, one.task, f"{one.size / 1e6:.1f} MB", one.licence, str(path) if path else "no")
-    Console().print(table)
-    typer.echo(f"Weights lie in {folder}; get them with: spoton models pull NAME")
+    _show(models.listed(_weights_folder(None)), models.render_list, as_json)
 
 
 @models_app.command("pull", epilog="Example: spoton models pull picodet-s")
-def models_pull(name: Annotated[str, typer.Argument(help="A name from `spoton models list`.")]) -> None:
+def models_pull(
+    name: Annotated[str, typer.Argument(help="A name from `spoton models list`.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A file from elsewhere instead of a download; checked all the same.")
+    ] = None,
+) -> None:
     """Download weights from the project's release, with checksum; goes on where it was cut off."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-    from spoton.vision import weights
+    from spoton.vision import clip_embedder, weights
 
-    weights.known(name)
-    with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
-        task = progress.add_task(name, total=weights.known(name).size)
-        path = weights.pull(
-            name, _weights_folder(None), lambda done, total: progress.update(task, completed=done, total=total)
-        )
+    folder = _weights_folder(None)
+    if name == clip_embedder.NAME:
+        raise ModelError("clip: not part of the project's release", remedy=clip_embedder.remedy(folder))
+    one = weights.known(name)
+    if source is not None:
+        path = weights.take(name, source, folder)
+    else:
+        with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
+            task = progress.add_task(name, total=one.size)
+            path = weights.pull(name, folder, lambda done, total: progress.update(task, completed=done, total=total))
     typer.echo(f"{name}: {path}")
+    typer.echo(f"{one.origin}; licence of the weights: {one.licence}")
+
+
+@models_app.command("verify", epilog="Example: spoton models verify osnet")
+def models_verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Names [default: all that are here].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare weights that are here with their checksums; exit code 1 when one is damaged."""
+    from spoton.offline import models
+
+    result = models.checked(names or [], _weights_folder(None))
+    _show(result, models.render_checked, as_json)
+    if any(one["problem"] for one in result["models"]):
+        raise typer.Exit(1)
 
 
 def _show(result: dict[str, Any], render: Any, as_json: bool) -> None:

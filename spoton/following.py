@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton import camera_motion
+from spoton import camera_motion, glances
 from spoton.events import PeopleDetected
 from spoton.track_state import State, born, centred, corrected, measured_variance, predicted
 
@@ -44,7 +44,7 @@ def sight_of(state: State, event: PeopleDetected) -> Sight:
 def follow(state: State, event: PeopleDetected, sight: Sight) -> State:
     """The state after a frame."""
     state = _moved(state, event, sight)
-    return _remember(state, event, sight.numbers) if event.embeddings else state
+    return _remember(state, event, sight) if event.embeddings else state
 
 
 def _moved(state: State, event: PeopleDetected, sight: Sight) -> State:
@@ -109,11 +109,13 @@ def _changed(state: State, gone: list[int], new: NDArray[np.int64], boxes: Float
         doubt=np.concatenate([state.doubt[stays], 1.0 - scores]),
         looks=np.concatenate([state.looks[stays], unknown]),
         embedded_at=np.concatenate([state.embedded_at[stays], never]),
+        view=np.concatenate([state.view[stays], np.zeros(len(new))]),
     )
 
 
-def _remember(state: State, event: PeopleDetected, numbers: NDArray[np.int64]) -> State:
+def _remember(state: State, event: PeopleDetected, sight: Sight) -> State:
     """Blend the frame's looks into those of their tracks; another model than before starts them anew."""
+    numbers = sight.numbers
     taken = [embedding for embedding in event.embeddings if numbers[embedding.row] > 0]
     if not taken:
         return state
@@ -122,9 +124,12 @@ def _remember(state: State, event: PeopleDetected, numbers: NDArray[np.int64]) -
     same = model == state.model and vectors.shape[1] == state.looks.shape[1]
     looks = state.looks.copy() if same else np.zeros((len(state), vectors.shape[1]), dtype=np.float32)
     embedded_at = state.embedded_at.copy() if same else np.full(len(state), -1, dtype=np.int64)
-    which = np.searchsorted(state.ids, numbers[[embedding.row for embedding in taken]])
+    rows = np.array([embedding.row for embedding in taken], dtype=np.intp)
+    which = np.searchsorted(state.ids, numbers[rows])
     keep = np.where(embedded_at[which] >= 0, LOOK_MEMORY, 0.0).astype(np.float32)[:, None]
     blended = keep * looks[which] + (np.float32(1.0) - keep) * vectors
     length = np.maximum(np.linalg.norm(blended, axis=1, keepdims=True), np.float32(1e-6))
     looks[which], embedded_at[which] = blended / length, event.at
-    return replace(state, model=model, looks=looks, embedded_at=embedded_at)
+    view = state.view.copy()
+    view[which] = glances.view(sight.boxes_px, event.size_px, rows, numbers > 0)
+    return replace(state, model=model, looks=looks, embedded_at=embedded_at, view=view)

@@ -39,7 +39,8 @@ class State:
     variance of the speed (px, seconds) of centre x, centre y, width and height, when the track was last seen. born_at,
     seen_at: (N,) microseconds. confirmed: (N,), False for candidates. trust: (N,) mean score of late. doubt: (N,) how
     probable it is that all that a candidate was seen in were false alarms. model: which embedder made ``looks``, (N, D)
-    float32 of unit length, zero where unknown; embedded_at: (N,) microseconds, -1 for never.
+    float32 of unit length, zero where unknown; embedded_at: (N,) microseconds, -1 for never; view: (N,) how well the
+    last look showed whom it was taken of, as ``glances.view`` says.
     """
 
     seq: int
@@ -58,6 +59,7 @@ class State:
     model: str
     looks: NDArray[np.float32]
     embedded_at: Integers
+    view: Floats
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,6 +73,7 @@ def initial() -> State:
         ids=integers, axes=np.zeros((5, 4, 0)), born_at=integers, seen_at=integers,
         confirmed=np.zeros(0, dtype=np.bool_), trust=np.zeros(0), doubt=np.zeros(0),
         model="", looks=np.zeros((0, 0), dtype=np.float32), embedded_at=integers,
+        view=np.zeros(0),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton import events, geometry
+from spoton import events, glances
 from spoton.events import CameraOffline, CameraOnline, DetectionEvent, Embedding, FramesSkipped, PeopleDetected
 from spoton.following import Sight, follow, sight_of
 from spoton.pairing import newcomers, pair, possible, with_looks
@@ -23,7 +23,7 @@ from spoton.site import Thresholds
 from spoton.track_state import State, initial, pack, predicted, unpack
 
 __all__ = [
-    "FrameSeen", "Input", "State", "decide", "evolve", "initial", "pack", "quantise", "rows_to_embed", "seen", "step",
+    "FrameSeen", "Input", "State", "decide", "evolve", "initial", "looks_worth", "pack", "quantise", "seen", "step",
     "unpack",
 ]  # fmt: skip
 
@@ -31,10 +31,6 @@ Floats = NDArray[np.float64]
 
 DOUBT = 0.1
 """A candidate whose sightings are all false alarms with no more than this probability starts before ``confirm_s``."""
-LOOK_AGAIN_S = 0.5
-"""A track's look is taken again after this long."""
-COVERED = 0.4
-"""A box covered by another by this much shows somebody else too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,19 +107,27 @@ def evolve(state: State, event: DetectionEvent) -> State:
     return _fold(state, event, sight_of(state, event) if isinstance(event, PeopleDetected) else None)
 
 
-def rows_to_embed(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArray[np.intp]:
-    """Rows of a frame whose look is worth taking: confident, not covered by somebody else, and not known of late."""
+def looks_worth(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArray[np.int8]:
+    """Of each box of a frame, (N,), whether a look is worth taking, as a ``glances.Verdict``.
+
+    Worth it is a confident box, shown well, of somebody new, of somebody whose last look was taken ``look_again_s``
+    ago, or of somebody shown much better than then.
+    """
     boxes, scores = frame.boxes_px, frame.scores
-    wanted = scores >= thresholds.high_score
-    if _is_repeat(state, frame) or not wanted.any():
-        return np.zeros(0, dtype=np.intp)
-    covered = geometry.ioa(boxes, boxes)
-    np.fill_diagonal(covered, 0.0)
-    wanted &= covered.max(axis=1, initial=0.0) < COVERED
-    owner = pair(state, frame.at, possible(predicted(state, frame.at), boxes), scores, thresholds)
-    fresh = (state.embedded_at >= 0) & (frame.at - state.embedded_at < LOOK_AGAIN_S * 1e6)
-    wanted[owner >= 0] &= ~fresh[owner[owner >= 0]]
-    return np.flatnonzero(wanted)
+    if _is_repeat(state, frame):
+        return np.full(len(boxes), glances.Verdict.KNOWN, dtype=np.int8)
+    owned, known, seen_well = *np.zeros((2, len(boxes)), dtype=np.bool_), np.zeros(len(boxes))
+    if len(state) and len(boxes):
+        owner = pair(state, frame.at, possible(predicted(state, frame.at), boxes), scores, thresholds)
+        owned = owner >= 0
+        who = owner[owned]
+        recent = frame.at - state.embedded_at[who] < thresholds.look_again_s * 1e6
+        known[owned] = (state.embedded_at[who] >= 0) & recent
+        seen_well[owned] = state.view[who]
+    return glances.judge(
+        boxes, scores, frame.size_px,
+        least_score=thresholds.high_score, followed=owned, known=known, seen_well=seen_well,
+    )  # fmt: skip
 
 
 def _is_repeat(state: State, frame: FrameSeen) -> bool:

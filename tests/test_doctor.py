@@ -311,6 +311,14 @@ class TestWeights:
         finding = models.check(tmp_path, self.SITE)
         assert (finding.verdict, finding.remedy) == ("fault", "spoton models pull yolox-nano")
 
+    def test_that_come_from_elsewhere_are_missing(self, tmp_path: Path) -> None:
+        site = Site("here", (CameraSite("north"),), embedder="clip")
+        finding = models.check(tmp_path, site)
+        assert (finding.verdict, "hf download openai/clip" in finding.remedy) == ("fault", True)
+        (tmp_path / "clip").mkdir()
+        (tmp_path / "clip" / "config.json").write_text("{}")
+        assert models.check(tmp_path, site).verdict == "ok"
+
     @pytest.mark.parametrize(("name", "verdict"), [("yolox-nano", "fault"), ("osnet", "warning")])
     def test_that_are_damaged(self, tmp_path: Path, name: str, verdict: str) -> None:
         (tmp_path / CATALOGUE[name].file).write_bytes(b"cut short")

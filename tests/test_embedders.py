@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -14,10 +15,15 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoton.errors import ModelError
+from agents.sight import Detectors, Found, Sight
+from spoton import events, tracks
+from spoton.errors import InputError, ModelError
+from spoton.offline import embedder_bench
+from spoton.site import CameraSite, Site
 from spoton.vision.choose import make_embedder
 from spoton.vision.histogram_embedder import GREYS, HUES, STRIPES, HistogramEmbedder
 from spoton.vision.onnx_embedder import OnnxEmbedder
+from spoton.vision.protocols import Detections
 
 _spec = importlib.util.spec_from_file_location("onnx_graphs", Path(__file__).with_name("onnx_graphs.py"))
 graphs = importlib.util.module_from_spec(_spec)
@@ -129,5 +135,98 @@ def test_the_choice_is_said(tmp_path):
     assert [line["embedder"] for line in said] == ["histogram", "histogram", "mine"]
     with pytest.raises(ModelError, match="run `spoton models pull osnet`"):
         make_embedder("osnet", weights_dir=tmp_path)
-    with pytest.raises(ModelError, match="embedder 'picodet-s' is not known; choose auto, histogram, osnet"):
+    with pytest.raises(ModelError, match="embedder 'picodet-s' is not known; choose auto, histogram, clip, osnet"):
         make_embedder("picodet-s", weights_dir=tmp_path)
+
+
+def test_a_truncated_graph_is_one_error(tmp_path):
+    path = graphs.write_channel_means(tmp_path / "means.onnx")
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ModelError, match=r"means.onnx: not a readable ONNX graph .*may be cut short") as error:
+        OnnxEmbedder(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_network_of_broken_weights_is_refused_before_its_first_crop(tmp_path):
+    path = graphs.write_tables(tmp_path / "net.onnx", [np.full((1, 8), np.nan)], input_shape=[1, 3, 64, 32])
+    with pytest.raises(ModelError, match=r"output output0 holds NaN or infinity; the weights are damaged"):
+        OnnxEmbedder(path)
+
+
+def write_roots(path):
+    """The square root of each channel's mean: fine for zeros, not a number for what is darker than average."""
+    nodes = [
+        graphs.node("ReduceMean", ["input"], "mean", axes=[2, 3], keepdims=0),
+        graphs.node("Sqrt", ["mean"], "output"),
+    ]
+    ports = [graphs.port("input", ["batch", 3, 64, 32])], [graphs.port("output", ["batch", 3])]
+    path.write_bytes(graphs.model(nodes, [], *ports))
+    return path
+
+
+def test_not_a_number_later_on_is_one_error_and_the_embedder_goes_on(tmp_path):
+    embedder = OnnxEmbedder(write_roots(tmp_path / "roots.onnx"))
+    with pytest.raises(ModelError, match=r"roots.onnx: output output holds NaN or infinity"):
+        embedder.embed([plain((255, 255, 255)), plain((0, 0, 0))])
+    assert np.linalg.norm(embedder.embed([plain((255, 255, 255))])) == pytest.approx(1.0, abs=1e-5)
+
+
+async def test_detection_goes_on_without_looks_when_the_embedder_fails(tmp_path):
+    site = Site("plaza", (CameraSite("north"),))
+    picture = np.random.default_rng(1).integers(0, 60, (240, 320, 3), dtype=np.uint8)
+    boxes = Detections(np.array([[50.0, 40, 60, 150], [200, 40, 60, 150]]), np.array([0.9, 0.9]))
+    embedder = OnnxEmbedder(write_roots(tmp_path / "roots.onnx"))
+    with ThreadPoolExecutor(1) as pool:
+        sight = Sight(
+            detectors=Detectors({}, {}), embedders={"plaza": embedder}, sites={"plaza": site}, pool=pool
+        )
+        frame = events.FrameCaptured(
+            site="plaza", camera="north", frame=0, at=1, session=1, size_px=(320, 240), jpeg=b""
+        )
+        found = Found(picture, boxes, "test")
+        with structlog.testing.capture_logs() as said:
+            seen = await sight.describe(frame, found, tracks.initial())
+        assert (len(seen.boxes_px), seen.looks, sight.looked) == (2, {}, {})
+        assert "embedder failed" in said[0]["event"]
+        assert "holds NaN" in said[0]["error"]
+        good = Found(np.full_like(picture, 190) + picture, boxes, "test")
+        seen = await sight.describe(frame, good, tracks.initial())
+        assert sorted(seen.looks) == [0, 1]
+        assert sight.looked["plaza"].counts()["taken"] == 2
+
+
+def write_crops(folder, shade):
+    """Three people in plain coats, seen by two cameras, the second darker."""
+    for part, cameras in (("query", (1,)), ("gallery", (1, 2))):
+        (folder / part / "made").mkdir(parents=True)
+        for person, colour in enumerate((RED, GREEN, BLUE), start=1):
+            for camera in cameras:
+                crop = (plain(colour) * (shade if camera == 2 else 1.0)).astype(np.uint8)
+                path = folder / part / "made" / f"{person:04d}_c{camera:02d}_001.jpg"
+                cv2.imwrite(str(path), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
+
+
+def test_the_bench_finds_people_across_cameras(tmp_path):
+    write_crops(tmp_path, 0.8)
+    result = embedder_bench.run(tmp_path, tmp_path)
+    assert result["missing"] == ["osnet", "clip"]
+    score = result["embedders"]["histogram"]["sources"]["made"]
+    assert (score["queries"], score["gallery"], score["rank1"], score["mean_ap"]) == (3, 6, 1.0, 1.0)
+    with pytest.raises(InputError, match=r"no crops in query/SOURCE; give a folder"):
+        embedder_bench.run(tmp_path / "elsewhere", tmp_path)
+
+
+def test_retrieval_is_scored_as_market_1501_scores_it():
+    alike = np.array([[0.9, 0.8, 0.7, 0.6, 0.5]])
+    same = np.array([[True, False, True, False, True]])
+    own_camera = np.array([[True, False, False, False, False]])
+    first, precision = embedder_bench.retrieval(alike, same, ~own_camera)
+    assert first.tolist() == [False]
+    assert precision == pytest.approx([(1 / 2 + 2 / 4) / 2])
+    assert embedder_bench.retrieval(alike, same, ~same)[0].size == 0, "a query nobody answers is not counted"
+
+
+def test_the_equal_error_is_where_both_shares_meet():
+    distance, share = embedder_bench.equal_error(np.array([0.1, 0.2, 0.3, 0.6]), np.array([0.25, 0.7, 0.8, 0.9]))
+    assert 0.3 <= distance < 0.6
+    assert share == pytest.approx(0.25)

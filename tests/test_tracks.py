@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from spoton import events, pairing, tracks
 from spoton.errors import InputError
+from spoton.glances import Verdict
 from spoton.offline.mot_text import BoxRows, read_boxes
 from spoton.offline.scores import score_boxes
 from spoton.site import Thresholds
@@ -242,8 +243,8 @@ def test_whoever_comes_after_a_gap_is_looked_at_anew():
     first = _frame(0, [[100, 100, 40, 100]], model="test", looks={0: look})
     _, state = _run([first, *(_frame(i, [[100, 100, 40, 100]]) for i in (1, 2))], thresholds=thresholds)
     late = replace(_frame(3, [[100, 100, 40, 100]]), at=first.at + 450_000)
-    assert tracks.rows_to_embed(state, late, thresholds).tolist() == [0]
-    assert tracks.rows_to_embed(state, late, THRESHOLDS).tolist() == []
+    assert _worth(state, late, thresholds) == ["TAKEN"]
+    assert _worth(state, late) == ["KNOWN"]
 
 
 def test_doubtful_boxes_carry_a_track_but_start_none():
@@ -297,15 +298,50 @@ def test_looks_tell_apart_who_motion_cannot():
     assert crossed.tracks == [2, 1]
 
 
-def test_rows_to_embed_asks_for_what_is_new_clear_and_stale():
+LOOK = np.eye(4)[0].astype("<f2").tobytes()
+
+
+def _worth(state, frame, thresholds=THRESHOLDS):
+    return [Verdict(one).name for one in tracks.looks_worth(state, frame, thresholds)]
+
+
+def test_a_look_is_worth_taking_of_who_is_new_clear_or_not_known_of_late():
     boxes = [[100, 100, 40, 100], [110, 110, 40, 100], [600, 100, 40, 100], [800, 100, 40, 100]]
-    first = _frame(0, boxes, [0.9, 0.9, 0.9, 0.2])
-    assert tracks.rows_to_embed(tracks.initial(), first, THRESHOLDS).tolist() == [2]
-    look = np.eye(4)[0].astype("<f2").tobytes()
-    _, state = tracks.step(tracks.initial(), replace(first, model="test", looks={2: look}), THRESHOLDS)
-    assert tracks.rows_to_embed(state, _frame(1, boxes, [0.9, 0.9, 0.9, 0.2]), THRESHOLDS).tolist() == []
-    assert tracks.rows_to_embed(state, _frame(6, boxes, [0.9, 0.9, 0.9, 0.2]), THRESHOLDS).tolist() == [2]
-    assert tracks.rows_to_embed(state, first, THRESHOLDS).tolist() == []
+    scores = [0.9, 0.9, 0.9, 0.2]
+    first = _frame(0, boxes, scores)
+    assert _worth(tracks.initial(), first) == ["COVERED", "TAKEN", "TAKEN", "DOUBTFUL"]
+    _, state = tracks.step(tracks.initial(), replace(first, model="test", looks={1: LOOK, 2: LOOK}), THRESHOLDS)
+    assert _worth(state, _frame(1, boxes, scores)) == ["COVERED", "KNOWN", "KNOWN", "DOUBTFUL"]
+    assert _worth(state, _frame(6, boxes, scores)) == ["COVERED", "TAKEN", "TAKEN", "DOUBTFUL"]
+    often, seldom = replace(THRESHOLDS, look_again_s=0.0), replace(THRESHOLDS, look_again_s=2.0)
+    assert _worth(state, _frame(1, boxes, scores), often)[1:3] == ["TAKEN", "TAKEN"]
+    assert _worth(state, _frame(6, boxes, scores), seldom)[1:3] == ["KNOWN", "KNOWN"]
+    assert _worth(state, first) == ["KNOWN"] * 4, "a frame seen before is worth nothing"
+
+
+@pytest.mark.parametrize("fps", [5.0, 30.0])
+def test_a_look_is_taken_every_half_second_at_any_frame_rate(fps):
+    state, taken = tracks.initial(), []
+    for index in range(round(4 * fps)):
+        frame = _frame(index, [[100, 100, 40, 100]], fps=fps)
+        if _worth(state, frame) == ["TAKEN"]:
+            taken.append(index)
+            frame = replace(frame, model="test", looks={0: LOOK})
+        state = tracks.step(state, frame, THRESHOLDS)[1]
+    assert taken[0] == 0
+    assert set(np.diff(taken)) == {np.ceil(0.5 * fps)}
+
+
+def test_a_much_better_view_is_worth_a_look_at_once():
+    hidden, open_ = [[100, 100, 40, 100], [125, 120, 60, 100]], [[100, 100, 40, 100], [300, 120, 60, 100]]
+    first = _frame(0, hidden)
+    assert _worth(tracks.initial(), first) == ["TAKEN", "TAKEN"]
+    _, state = tracks.step(tracks.initial(), replace(first, model="test", looks={0: LOOK, 1: LOOK}), THRESHOLDS)
+    assert state.view.tolist() == [pytest.approx(100 * (1 - 0.9 * 0.375), abs=10), 100.0]
+    assert _worth(state, _frame(1, hidden)) == ["KNOWN", "KNOWN"]
+    assert _worth(state, _frame(1, open_))[0] == "TAKEN"
+    again = tracks.unpack(tracks.pack(state))
+    assert _worth(again, _frame(1, open_))[0] == "TAKEN", "what was seen of whom survives a restart"
 
 
 def test_another_model_starts_looks_anew():
@@ -357,7 +393,7 @@ def test_broken_state_bytes_are_named_with_what_to_do(data):
 def test_pack_keeps_every_array_exactly():
     _, state = _run(_recorded_input())
     again = tracks.unpack(tracks.pack(state))
-    for name in ("ids", "axes", "born_at", "seen_at", "confirmed", "trust", "doubt", "looks", "embedded_at"):
+    for name in ("ids", "axes", "born_at", "seen_at", "confirmed", "trust", "doubt", "looks", "embedded_at", "view"):
         kept, original = getattr(again, name), getattr(state, name)
         assert kept.dtype == original.dtype
         np.testing.assert_array_equal(kept, original)

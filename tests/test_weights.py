@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,9 +14,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from spoton.cli import app
 from spoton.errors import ModelError
-from spoton.vision.weights import CATALOGUE, RELEASE_URL, Weights, default_folder, download, find, known, pull, verify
+from spoton.vision.weights import (
+    CATALOGUE,
+    RELEASE_URL,
+    Weights,
+    default_folder,
+    download,
+    find,
+    known,
+    pull,
+    take,
+    verify,
+)
 
 CONTENT = np.random.default_rng(5).bytes(300_000)
 MODEL = Weights(
@@ -212,3 +227,97 @@ def test_the_released_files_match_the_catalogue(name):
 def test_the_folder_is_the_environments_or_the_cache():
     assert default_folder({"SPOTON_WEIGHTS": "/data/w"}) == Path("/data/w")
     assert default_folder({}) == Path.home() / ".cache" / "spoton" / "weights"
+
+
+def write_catalogued(folder: Path, name: str = "osnet") -> Path:
+    path = find(name, SHARED / "weights")
+    if path is None:
+        pytest.skip(f"no weights of {name} under {SHARED}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(path, folder / f"carried-{path.name}"))
+
+
+def test_a_carried_file_is_taken_when_it_is_the_model(tmp_path):
+    carried = write_catalogued(tmp_path / "stick")
+    path = take("osnet", carried, tmp_path / "new" / "weights")
+    assert path == tmp_path / "new" / "weights" / known("osnet").file
+    verify("osnet", path)
+    assert take("osnet", path, path.parent) == path, "one that is in its place already stays there"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_carried_file_that_is_cut_short_or_another_is_refused(tmp_path):
+    carried = write_catalogued(tmp_path)
+    data = carried.read_bytes()
+    carried.write_bytes(data[:-1])
+    with pytest.raises(ModelError, match=r"carried-osnet.*: cut short at 891412 of 891413 bytes; download it again"):
+        take("osnet", carried, tmp_path / "weights")
+    carried.write_bytes(data[:-1] + b"?")
+    with pytest.raises(ModelError, match=r"891413 bytes with SHA-256 .*osnet has 891413, dddd73c80b78…"):
+        take("osnet", carried, tmp_path / "weights")
+    with pytest.raises(ModelError, match=r"gone.onnx: cannot be read: No such file.*give the path of osnet"):
+        take("osnet", tmp_path / "gone.onnx", tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+
+
+def test_what_lies_one_level_below_is_not_downloaded_again(serve, tmp_path):
+    carried = write_catalogued(tmp_path / "reid")
+    path = carried.rename(carried.with_name(known("osnet").file))
+    release = serve()
+    assert pull("osnet", tmp_path, base_url=release.url) == path
+    assert release.asked == []
+
+
+def spoton(*words: str, weights: Path) -> tuple[int, str]:
+    told = CliRunner().invoke(app, words, env={"SPOTON_WEIGHTS": str(weights), "COLUMNS": "200"})
+    if isinstance(told.exception, ModelError):
+        return 1, str(told.exception)
+    return told.exit_code, told.output
+
+
+def test_the_list_shows_licence_origin_and_place(tmp_path):
+    code, said = spoton("models", "list", "--json", weights=tmp_path)
+    listed = {one["name"]: one for one in json.loads(said)["models"]}
+    assert code == 0
+    assert set(listed) == {*CATALOGUE, "clip"}
+    assert listed["osnet"]["licence"] == "MIT"
+    assert "MSMT17" in listed["osnet"]["origin"]
+    assert {one["path"] for one in listed.values()} == {None}
+    (tmp_path / known("osnet").file).write_bytes(b"?")
+    said = spoton("models", "list", weights=tmp_path)[1]
+    assert "MIT" in said
+    assert "Apache-2.0" in said
+    assert f"Weights lie in {tmp_path}" in said
+
+
+def test_pull_from_a_file_then_verify_then_damage(tmp_path):
+    carried, folder = write_catalogued(tmp_path), tmp_path / "weights"
+    code, said = spoton("models", "pull", "osnet", "--from", str(carried), weights=folder)
+    assert code == 0
+    assert "licence of the weights: MIT" in said
+    assert spoton("models", "verify", weights=folder) == (
+        0, f"osnet: whole, by SHA-256 ({folder / known('osnet').file})\n"
+    )  # fmt: skip
+    (folder / known("osnet").file).write_bytes(b"cut")
+    code, said = spoton("models", "verify", "osnet", "--json", weights=folder)
+    assert code == 1
+    assert "3 bytes with SHA-256" in json.loads(said)["models"][0]["problem"]
+
+
+def test_verify_names_what_is_not_here_or_not_known(tmp_path):
+    assert spoton("models", "verify", weights=tmp_path)[0] == 0
+    assert spoton("models", "verify", "osnet", weights=tmp_path) == (
+        1, f"osnet: not in {tmp_path}; run `spoton models pull osnet`"
+    )  # fmt: skip
+    code, said = spoton("models", "verify", "resnet", weights=tmp_path)
+    assert (code, said.startswith("'resnet' is no known model; choose one of")) == (1, True)
+    for word in ("verify", "pull"):
+        code, said = spoton("models", word, "clip", weights=tmp_path)
+        assert code == 1
+        assert f"hf download openai/clip-vit-base-patch32 --local-dir {tmp_path / 'clip'}" in said
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "config.json").write_text('{"model_type": "bert"}')
+    code, said = spoton("models", "verify", "clip", weights=tmp_path)
+    assert code == 1
+    assert "clip: " in said
+    assert "model_type = 'bert' is no CLIP" in said

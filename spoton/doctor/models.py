@@ -7,6 +7,7 @@ from pathlib import Path
 from spoton.doctor.finding import Finding
 from spoton.errors import ModelError
 from spoton.site import Site
+from spoton.vision import clip_embedder
 from spoton.vision.weights import CATALOGUE, find, verify
 
 SUBJECT = "weights"
@@ -35,6 +36,9 @@ def check(folder: Path, site: Site | None) -> Finding:
         return Finding(SUBJECT, "fault" if asked & damaged.keys() else "warning", first.problem, first.remedy)
     missing = [name for name in sorted(asked) if name in CATALOGUE and name not in here]
     missing += [name for name in sorted(asked) if name.endswith(".onnx") and not Path(name).expanduser().is_file()]
+    if clip_embedder.NAME in asked and clip_embedder.find(folder) is None:
+        found = f"clip: the site names it, but it is not in {folder}"
+        return Finding(SUBJECT, "fault", found, clip_embedder.remedy(folder))
     if missing:
         return Finding(
             SUBJECT, "fault", f"{', '.join(missing)}: the site names it, but it is not in {folder}",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,7 +22,7 @@ from spoton.offline.trajectories import CameraTracks, FloorTracks
 from spoton.site import Site, Thresholds
 from spoton.vision.choose import make_embedder
 from spoton.vision.eyes import Eyes
-from spoton.vision.looks import with_looks
+from spoton.vision.looks import Tally, with_looks
 from spoton.vision.sources import open_source
 
 EVENTS = "events.jsonl"
@@ -36,13 +39,14 @@ def run(
     weights: str | None,
     weights_dir: Path,
     fps: float | None,
+    as_json: bool = False,
 ) -> None:
     """Track every camera, and everyone on the floor where cameras are calibrated.
 
     inputs: video files or folders of pictures; with a site file they are its cameras, by name or by source, and
     without inputs all its recorded sources are taken. detections_dir: ``<camera>.txt`` instead of pictures.
     cameras_file: calibration for them; left out, ``cameras.json`` beside ``detections_dir`` where there is one.
-    fps: of detections and picture folders.
+    fps: of detections and picture folders. as_json: say what was found as one JSON object.
 
     Writes ``<camera>.txt`` per camera, ``world.txt`` where a camera is calibrated, and ``events.jsonl`` into ``out``.
     Raises InputError, SiteError, SourceError or ModelError.
@@ -60,23 +64,31 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     boxes = {each.camera.name: CameraTracks() for each in footage}
     floor = FloorTracks()
+    looked = Looked()
     with _progress() as progress, (out / EVENTS).open("wb") as record:
-        for event in _happened(site, footage, progress):
+        for event in _happened(site, footage, progress, looked):
             record.write(encode(event) + b"\n")
             if isinstance(event, PeopleDetected):
                 boxes[event.camera].add(event)
             elif isinstance(event, PeopleLocated):
                 floor.add(event)
-    _write(out, boxes, floor if _is_calibrated(site) else None)
+    _write(out, boxes, floor if _is_calibrated(site) else None, looked.tally, as_json=as_json)
+
+
+@dataclass(slots=True)
+class Looked:
+    """What became of the confident boxes of a run so far."""
+
+    tally: Tally = field(default_factory=Tally)
 
 
 def _is_calibrated(site: Site) -> bool:
     return any(camera.calibration is not None for camera in site.cameras)
 
 
-def _happened(site: Site, footage: Sequence[Footage], progress: Progress) -> Iterator[Event]:
+def _happened(site: Site, footage: Sequence[Footage], progress: Progress, looked: Looked) -> Iterator[Event]:
     """Every event of the run: those of all cameras in order of time, each followed by what it means for the site."""
-    streams = [_tracked(each, site.thresholds, progress) for each in footage]
+    streams = [_tracked(each, site.thresholds, progress, looked) for each in footage]
     state = people.initial(site)
     floor = people.site_view(site) if _is_calibrated(site) else None
     for event in heapq.merge(*streams, key=lambda one: (one.at, one.camera, one.seq)):
@@ -88,14 +100,17 @@ def _happened(site: Site, footage: Sequence[Footage], progress: Progress) -> Ite
         yield from people.flush(state, floor)[0]
 
 
-def _tracked(footage: Footage, thresholds: Thresholds, progress: Progress) -> Iterator[DetectionEvent]:
+def _tracked(
+    footage: Footage, thresholds: Thresholds, progress: Progress, looked: Looked
+) -> Iterator[DetectionEvent]:
     """One camera's events, to its end."""
     task = progress.add_task(footage.camera.name, total=footage.total)
     state = tracks.initial()
     seen: tracks.FrameSeen | None = None
     for seen, picture in footage.frames:
         if picture is not None and footage.embedder is not None:
-            seen = with_looks(seen, picture, state, thresholds, footage.embedder)
+            seen, tally = with_looks(seen, picture, state, thresholds, footage.embedder)
+            looked.tally += tally
         decided, state = tracks.step(state, seen, thresholds)
         yield from decided
         progress.advance(task)
@@ -106,16 +121,25 @@ def _tracked(footage: Footage, thresholds: Thresholds, progress: Progress) -> It
         yield from tracks.step(state, ended, thresholds)[0]
 
 
-def _write(out: Path, boxes: Mapping[str, CameraTracks], floor: FloorTracks | None) -> None:
-    console = Console()
+def _write(
+    out: Path, boxes: Mapping[str, CameraTracks], floor: FloorTracks | None, tally: Tally, *, as_json: bool
+) -> None:
+    console = Console(quiet=as_json)
+    told: dict[str, Any] = {"cameras": {}, "looks": {**tally.counts(), "saved": tally.saved}}
     for name, camera in boxes.items():
         path = out / f"{name}.txt"
         write_boxes(path, camera.rows())
+        told["cameras"][name] = {"tracks": len(camera.started), "frames": len(camera.frames)}
         console.print(f"{path}: {len(camera.started)} tracks in {len(camera.frames)} frames", soft_wrap=True)
     if floor is not None:
         rows = floor.rows()
         write_floor(out / WORLD, rows)
-        console.print(f"{out / WORLD}: {len(set(rows.ids.tolist()))} people", soft_wrap=True)
+        told["people"] = len(set(rows.ids.tolist()))
+        console.print(f"{out / WORLD}: {told['people']} people", soft_wrap=True)
+    if tally.boxes:
+        console.print(f"looks: {tally}", soft_wrap=True)
+    if as_json:
+        print(json.dumps(told))
 
 
 def _progress() -> Progress:

@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from spoton.errors import ModelError
+from spoton.vision import clip_embedder
 from spoton.vision.builtin_detector import BuiltinDetector
 from spoton.vision.histogram_embedder import HistogramEmbedder
 from spoton.vision.onnx_detector import OnnxDetector
@@ -67,13 +68,23 @@ def make_detector(
 def make_embedder(spec: str | None, *, weights_dir: Path, threads: int | None = None) -> Embedder:
     """An embedder; says in the log which one.
 
-    spec: None, ``auto`` or ``histogram`` takes the built-in histogram; ``osnet``; or the path of an .onnx file.
+    spec: None, ``auto`` or ``histogram`` takes the built-in histogram; ``osnet``; the path of an .onnx file; ``clip``,
+    for a CLIP network in the folder ``clip`` of ``weights_dir``; or the path of a folder that holds one.
 
     Raises ModelError when the weights are missing, damaged or of an unknown kind.
     """
     if spec in (None, "", "auto", HistogramEmbedder.name):
         _log.info("embedder chosen", embedder=HistogramEmbedder.name)
         return HistogramEmbedder()
+    folder = clip_embedder.find(weights_dir) if spec == clip_embedder.NAME else Path(str(spec)).expanduser()
+    if folder is None:
+        raise ModelError(
+            f"{weights_dir / clip_embedder.NAME}: no CLIP network there", remedy=clip_embedder.remedy(weights_dir)
+        )
+    if folder.is_dir():
+        name = spec if spec == clip_embedder.NAME else folder.resolve().name
+        _log.info("embedder chosen", embedder=name, weights=str(folder))
+        return clip_embedder.ClipEmbedder(folder, name=str(name))
     path, name = _weights(str(spec), "embedder", weights_dir)
     _log.info("embedder chosen", embedder=name, weights=str(path))
     return OnnxEmbedder(path, name=name, threads=threads)
@@ -86,7 +97,7 @@ def _weights(spec: str, task: str, weights_dir: Path) -> tuple[Path, str]:
         names = [each.name for each in CATALOGUE.values() if each.file == path.name]
         return path, names[0] if names else path.stem
     if spec not in CATALOGUE or CATALOGUE[spec].task != task:
-        plain = "built-in" if task == "detector" else "histogram"
+        plain = "built-in" if task == "detector" else "histogram, clip"
         names = [each.name for each in CATALOGUE.values() if each.task == task]
         raise ModelError(
             f"{task} {spec!r} is not known",

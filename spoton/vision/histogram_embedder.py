@@ -33,23 +33,34 @@ class HistogramEmbedder:
         """(N, 96) float32 rows of unit length, one per RGB crop; an empty crop gives the row of a black one."""
         if len(crops) == 0:
             return np.zeros((0, self.dim), dtype=np.float32)
-        return np.stack([_described(crop) for crop in crops])
+        return _described(np.stack([_small(crop) for crop in crops]))
 
 
-def _described(crop: Picture) -> NDArray[np.float32]:
+def _small(crop: Picture) -> Picture:
     if crop.size == 0:
-        crop = np.zeros((1, 1, 3), dtype=np.uint8)
-    small = cv2.resize(crop, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)
-    hsv = cv2.cvtColor(small.astype(np.float32) / 255.0, cv2.COLOR_RGB2HSV)
+        return np.zeros((_HEIGHT, _WIDTH, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(crop, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _described(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Rows of crops (N, height, width, 3), all in one go."""
+    count = len(crops)
+    # One tall picture: colours do not ask where they are.
+    tall = crops.reshape(count * _HEIGHT, _WIDTH, 3).astype(np.float32) / 255.0
+    hsv = cv2.cvtColor(tall, cv2.COLOR_RGB2HSV)
     hue, saturation, value = hsv[:, :, 0] / 360.0, hsv[:, :, 1], hsv[:, :, 2]
     coloured = np.clip(saturation * value / _COLOURED, 0.0, 1.0) ** 2
-    stripe = np.repeat(np.arange(STRIPES), _HEIGHT // STRIPES)[:, None]
+    stripe = np.repeat(np.arange(count * STRIPES), _HEIGHT // STRIPES)[:, None]
     weight = np.broadcast_to(_column_weights(), hue.shape)
-    table = np.zeros((STRIPES, HUES + GREYS))
-    _spread(table, stripe, hue * HUES, weight * coloured, HUES, ring=True)
-    _spread(table[:, HUES:], stripe, value * (GREYS - 1), weight * (1.0 - coloured), GREYS, ring=False)
-    root = np.sqrt(table).ravel()
-    return np.asarray(root / np.linalg.norm(root), dtype=np.float32)
+    table = np.concatenate(
+        [
+            _spread(stripe, hue * HUES, weight * coloured, HUES, ring=True),
+            _spread(stripe, value * (GREYS - 1), weight * (1.0 - coloured), GREYS, ring=False),
+        ],
+        axis=1,
+    )
+    root = np.sqrt(table).reshape(count, -1)
+    return np.asarray(root / np.linalg.norm(root, axis=1, keepdims=True), dtype=np.float32)
 
 
 def _column_weights() -> NDArray[np.float64]:
@@ -59,17 +70,14 @@ def _column_weights() -> NDArray[np.float64]:
 
 
 def _spread(
-    table: NDArray[np.float64],
-    stripe: NDArray[np.intp],
-    position: NDArray[Any],
-    weight: NDArray[np.float64],
-    bins: int,
-    *,
-    ring: bool,
-) -> None:
-    """Add each pixel to its two nearest bins, linearly; hue bins close to a ring."""
+    stripe: NDArray[np.intp], position: NDArray[Any], weight: NDArray[np.float64], bins: int, *, ring: bool
+) -> NDArray[np.float64]:
+    """(stripes, bins): each pixel's weight in its two nearest bins, linearly; hue bins close to a ring."""
     low = np.floor(position).astype(np.intp)
     part = position - low
+    stripes = int(stripe[-1, 0]) + 1
+    table = np.zeros(stripes * bins)
     for bin_index, share in ((low, 1.0 - part), (low + 1, part)):
         column = bin_index % bins if ring else np.clip(bin_index, 0, bins - 1)
-        np.add.at(table, (np.broadcast_to(stripe, column.shape), column), weight * share)
+        table += np.bincount((stripe * bins + column).ravel(), (weight * share).ravel(), minlength=len(table))
+    return table.reshape(stripes, bins)

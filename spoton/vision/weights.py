@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -118,8 +119,50 @@ def pull(
     *,
     base_url: str = RELEASE_URL,
 ) -> Path:
-    """Download a known model into the folder and give its path; see ``download``."""
-    return download(known(name), folder, progress, base_url=base_url)
+    """Download a known model into the folder and give its path; see ``download``.
+
+    One that is there already, in the folder or one level below it, is taken as it is when its checksum fits.
+    """
+    weights, path = known(name), find(name, folder)
+    if path is not None and _sha256(path) == weights.sha256:
+        progress(weights.size, weights.size)
+        return path
+    return download(weights, folder, progress, base_url=base_url)
+
+
+def take(name: str, source: Path, folder: Path) -> Path:
+    """Copy a known model's file from elsewhere into the folder, for machines without a network; its path there.
+
+    Raises ModelError when the file cannot be read, is not that model to the last bit, or cannot be copied.
+    """
+    weights = known(name)
+    target = folder / weights.file
+    try:
+        size, digest = source.stat().st_size, _sha256(source)
+    except OSError as error:
+        raise ModelError(
+            f"{source}: cannot be read: {error.strerror or error}", remedy=f"give the path of {weights.file}"
+        ) from error
+    if digest != weights.sha256:
+        problem = (
+            f"cut short at {size} of {weights.size} bytes"
+            if size < weights.size
+            else f"{size} bytes with SHA-256 {digest[:12]}…, {name} has {weights.size}, {weights.sha256[:12]}…"
+        )
+        raise ModelError(f"{source}: {problem}", remedy=f"download it again from {weights.url}")
+    part = target.with_name(target.name + ".part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (target.exists() and source.samefile(target)):
+            shutil.copyfile(source, part)
+            _check(part, weights, str(source))
+            part.replace(target)
+    except OSError as error:
+        raise ModelError(
+            f"{target}: cannot be written: {error.strerror or error}",
+            remedy="choose another folder with SPOTON_WEIGHTS",
+        ) from error
+    return target
 
 
 def download(
