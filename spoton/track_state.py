@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any
 
 import msgspec
@@ -30,8 +29,7 @@ COAST_S = np.array([np.inf, np.inf, 0.3, 0.3])[:, None]
 """Sizes change on for this long without being seen, positions for as long as the track lives."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class State:
+class State(msgspec.Struct, frozen=True, eq=False):
     """One camera between two frames; N tracks and candidates, ascending by id.
 
     seq: events so far. frame, at: of the last frame, -1 before the first. session, online: of the source.
@@ -117,9 +115,9 @@ def centred(boxes_px: Floats) -> Floats:
 def pack(state: State) -> bytes:
     """The state as MessagePack: the same state always gives the same bytes."""
     raw: dict[str, Any] = {}
-    for field in fields(state):
-        value = getattr(state, field.name)
-        raw[field.name] = [value.dtype.str, value.shape, value.tobytes()] if isinstance(value, np.ndarray) else value
+    for name in state.__struct_fields__:
+        value = getattr(state, name)
+        raw[name] = [value.dtype.str, value.shape, value.tobytes()] if isinstance(value, np.ndarray) else value
     return msgspec.msgpack.encode(raw)
 
 

@@ -8,11 +8,12 @@ of more than ``lost_after_s``, however it came about, all tracks end: a camera s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from spoton import events, glances
@@ -33,8 +34,7 @@ DOUBT = 0.1
 """A candidate whose sightings are all false alarms with no more than this probability starts before ``confirm_s``."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FrameSeen:
+class FrameSeen(msgspec.Struct, frozen=True, eq=False):
     """What was found in one frame, values as ``quantise`` leaves them.
 
     boxes_px: (N, 4) left, top, width, height; scores: (N,) in [0, 1]. looks: row to little-endian float16 vector of
@@ -56,7 +56,7 @@ class FrameSeen:
     source: str = ""
     detector: str = ""
     model: str = ""
-    looks: Mapping[int, bytes] = field(default_factory=dict)
+    looks: Mapping[int, bytes] = msgspec.field(default_factory=dict)
 
 
 Input = FrameSeen | events.SourceChanged

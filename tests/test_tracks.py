@@ -1,7 +1,7 @@
 """One camera's tracker: replay is exact, repeats are nothing, ids hold at any frame rate."""
 
+import dataclasses
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from spoton import events, pairing, tracks
 from spoton.errors import InputError
@@ -313,7 +314,7 @@ def test_a_look_is_worth_taking_of_who_is_new_clear_or_not_known_of_late():
     _, state = tracks.step(tracks.initial(), replace(first, model="test", looks={1: LOOK, 2: LOOK}), THRESHOLDS)
     assert _worth(state, _frame(1, boxes, scores)) == ["COVERED", "KNOWN", "KNOWN", "DOUBTFUL"]
     assert _worth(state, _frame(6, boxes, scores)) == ["COVERED", "TAKEN", "TAKEN", "DOUBTFUL"]
-    often, seldom = replace(THRESHOLDS, look_again_s=0.0), replace(THRESHOLDS, look_again_s=2.0)
+    often, seldom = dataclasses.replace(THRESHOLDS, look_again_s=0.0), dataclasses.replace(THRESHOLDS, look_again_s=2.0)
     assert _worth(state, _frame(1, boxes, scores), often)[1:3] == ["TAKEN", "TAKEN"]
     assert _worth(state, _frame(6, boxes, scores), seldom)[1:3] == ["KNOWN", "KNOWN"]
     assert _worth(state, first) == ["KNOWN"] * 4, "a frame seen before is worth nothing"
