@@ -1,7 +1,8 @@
-"""People detectors in ONNX files, run with ONNX Runtime on the CPU."""
+"""People detectors in ONNX files, run with ONNX Runtime."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,20 +10,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton.vision.decoders import DECODERS, Reading
+from spoton.vision.decoders import DECODERS, NEEDS_NO_SUPPRESSION, Reading
+from spoton.vision.inference import Inference
 from spoton.vision.onnx_graph import Graph
 from spoton.vision.protocols import Detections, Picture
 from spoton.vision.recipes import detector_recipe
 
 
 class OnnxDetector:
-    """A PicoDet, YOLOX, YOLOv5- or YOLOv8-style export; serves all cameras in one batch.
+    """A PicoDet, YOLOX, YOLOv5-, YOLOv8- or RT-DETR-style export; serves all cameras in one batch.
 
     path: the weights; a TOML file beside them may describe them, see ``spoton.vision.recipes``.
     name: as shown to people; the file's stem when left out.
     score_min: least score that is given out, in [0, 1].
     overlap_max: of two boxes overlapping by more (intersection over union), the lower score goes.
-    threads: of ONNX Runtime; None takes two, or one on a single core.
+    threads: of ONNX Runtime; None takes what ``inference`` says. inference: device, provider, memory and batch.
 
     Raises ModelError when the file is missing or damaged, or when no decoder knows its outputs.
     """
@@ -37,13 +39,17 @@ class OnnxDetector:
         score_min: float = 0.1,
         overlap_max: float = 0.6,
         threads: int | None = None,
+        inference: Inference | None = None,
     ) -> None:
         self.name = name or path.stem
-        self.graph = Graph(path, threads=threads)
+        self.graph = Graph(path, threads=threads, inference=inference)
+        self.limit = self.graph.limit
         recipe = detector_recipe(self.graph)
         self.preparation = recipe.preparation
         self._decode = DECODERS[recipe.decoder]
-        self._overlap_max = overlap_max
+        self._overlap_max = 1.0 if recipe.decoder in NEEDS_NO_SUPPRESSION else overlap_max
+        # One for each thread that detects: who writes into it uses it up before the next batch.
+        self._rooms = threading.local()
         self._reading = Reading(
             recipe.preparation.width, recipe.preparation.height, recipe.person, score_min, recipe.raw_grid
         )
@@ -51,12 +57,21 @@ class OnnxDetector:
     def detect(self, frames: Sequence[Picture]) -> list[Detections]:
         """One ``Detections`` per frame, in order, boxes within the frame and surest first.
 
-        Raises ModelError when the graph fails or gives NaN.
+        Raises ModelError when the graph fails or gives NaN, InputError for an array that is no picture.
         """
-        if len(frames) == 0:
-            return []
-        outputs = self.graph.run(self.preparation.batch(list(frames)))
-        return [self._people([output[row] for output in outputs], frame) for row, frame in enumerate(frames)]
+        found: list[Detections] = []
+        for start in range(0, len(frames), self.limit.most):
+            some = frames[start : start + self.limit.most]
+            outputs = self.graph.run(self.preparation.batch(some, self._room(len(some))))
+            found += [self._people([output[row] for output in outputs], frame) for row, frame in enumerate(some)]
+        return found
+
+    def _room(self, count: int) -> NDArray[np.float32]:
+        """Where pictures are prepared, kept from one batch to the next: fresh memory costs as much as the work."""
+        room: NDArray[np.float32] | None = getattr(self._rooms, "tensors", None)
+        if room is None or len(room) < count:
+            room = self._rooms.tensors = self.preparation.empty(count)
+        return room[:count]
 
     def _people(self, outputs: list[NDArray[np.float32]], frame: Picture) -> Detections:
         corners_px, scores = self._decode(outputs, self._reading)
