@@ -102,6 +102,13 @@ def rtdetr(outputs: Outputs, reading: Reading) -> People:
     return _corners(table[keep, :4].astype(np.float64) * _sides(reading)), score[keep]
 
 
+def ranked(outputs: Outputs, reading: Reading) -> People:
+    """(queries, 6): centre, size as shares of the input, score, class; an RT-DETR that ranks by itself."""
+    table = outputs[0].astype(np.float64)
+    keep = (table[:, 4] >= reading.score_min) & (np.round(table[:, 5]) == reading.person)
+    return _corners(table[keep, :4] * _sides(reading)), table[keep, 4]
+
+
 def detr(outputs: Outputs, reading: Reading) -> People:
     """Logits (queries, classes) and boxes (queries, 4), centre and size as shares of the input; sigmoid scores.
 
@@ -122,9 +129,10 @@ DECODERS: dict[str, Decode] = {
     "yolov8": yolov8,
     "suppressed": suppressed,
     "rtdetr": rtdetr,
+    "ranked": ranked,
     "detr": detr,
 }
-NEEDS_NO_SUPPRESSION = ("suppressed", "rtdetr", "detr")
+NEEDS_NO_SUPPRESSION = ("suppressed", "rtdetr", "ranked", "detr")
 
 
 def recognise(shapes: Sequence[tuple[int, ...]], width: int, height: int) -> str | None:

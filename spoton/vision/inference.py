@@ -50,7 +50,8 @@ class Inference:
             raise InputError(f"device = {self.device!r} is no device", remedy="write auto, cpu, cuda or cuda:0")
         if self.device == "cpu" and self.provider in ("cuda", "tensorrt"):
             raise InputError(
-                f"provider = {self.provider!r} does not run on device = 'cpu'", remedy="write device = 'cuda', or 'auto'"
+                f"provider = {self.provider!r} does not run on device = 'cpu'",
+                remedy="write device = 'cuda', or 'auto'",
             )
         if self.device.startswith("cuda") and self.provider in ("cpu", "openvino"):
             raise InputError(

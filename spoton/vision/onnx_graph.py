@@ -22,6 +22,7 @@ _INPUT_TYPES: dict[str, type[np.generic]] = {
     "tensor(uint8)": np.uint8,
 }
 
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """One input or output of a graph; a side that may vary is None."""

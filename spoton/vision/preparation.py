@@ -38,7 +38,8 @@ class Preparation:
 
     def tensor(self, picture: Picture) -> NDArray[np.float32]:
         """(3, height, width) of one picture."""
-        return self.batch([picture])[0]
+        tensor: NDArray[np.float32] = self.batch([picture])[0]
+        return tensor
 
     def batch(self, pictures: Sequence[Picture], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """(N, 3, height, width) of all pictures, which may differ in size; a grey one, (H, W), counts as RGB.
@@ -63,7 +64,7 @@ class Preparation:
         if (width_px, height_px) != (inner_width, inner_height):
             how = cv2.INTER_CUBIC if self.smooth else cv2.INTER_LINEAR
             inner = np.asarray(cv2.resize(picture, (inner_width, inner_height), interpolation=how), dtype=np.uint8)
-        channels = cv2.split(inner)
+        channels = [np.asarray(channel, dtype=np.uint8) for channel in cv2.split(inner)]
         right, bottom = left + inner_width, top + inner_height
         ordered = channels if self.colour == "rgb" else channels[::-1]
         for plane, channel, table in zip(planes, ordered, tables, strict=True):

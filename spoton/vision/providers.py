@@ -111,7 +111,9 @@ def open_session(weights: Path, inference: Inference) -> onnxruntime.InferenceSe
             return session
         if last:
             raise _not_started(weights, name, None)
-        log.warning("a provider does not start here, the next one runs", provider=name, next=names[names.index(name) + 1])
+        log.warning(
+            "a provider does not start here, the next one runs", provider=name, next=names[names.index(name) + 1]
+        )
     raise ModelError("ONNX Runtime has no provider for this device", remedy="pip install onnxruntime")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoton.errors import InputError
-from spoton.vision.onnx_detector import suppress
+from spoton.vision.decoding import suppress
 from spoton.vision.protocols import Detections, Detector, Picture
 
 _CUT_MARGIN_PX = 2.0
