@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ def torch_device(inference: Inference) -> Any:
                 "precision = 'fp16' needs a GPU, PyTorch runs on the CPU here",
                 remedy="precision = auto, or device = cuda",
             )
+        torch.set_num_threads(inference.threads or min(2, os.cpu_count() or 1))
         return torch.device("cpu")
     if inference.gpu >= usable:
         raise ModelError(
