@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import psutil
@@ -52,10 +52,15 @@ def create_status(
     lag: Lag,
     restarts: Mapping[str, int],
     broker: Callable[[], Awaitable[Mapping[str, Any]]],
+    more: Iterable[Collector] = (),
 ) -> web.Application:
-    """The two routes of one worker. broker: measures how the broker is, ``status`` ``ok`` or ``down``."""
+    """The two routes of one worker.
+
+    broker: measures how the broker is, ``status`` ``ok`` or ``down``. more: what else ``/metrics`` shows.
+    """
     registry = CollectorRegistry()
-    registry.register(WorkerMetrics(role, lag, restarts))
+    for collector in (WorkerMetrics(role, lag, restarts), *more):
+        registry.register(collector)
     app = web.Application()
 
     async def metrics(_: web.Request) -> web.Response:

@@ -222,7 +222,7 @@ def test_a_backend_whose_library_is_missing_says_what_to_install(tmp_path):
         if importlib.util.find_spec(library) is None:
             with pytest.raises(ModelError, match=r"pip install 'spoton\[models\]'"):
                 make_detector(spec, weights_dir=tmp_path)
-    with pytest.raises(ModelError, match="no backend is called 'tensorlow'; choose from .*transformers, ultralytics"):
+    with pytest.raises(ModelError, match=r"no backend is called 'tensorlow'; choose from .*transformers, ultralytics"):
         make_detector("tensorlow:there", weights_dir=tmp_path)
     with pytest.raises(ModelError, match=r"none\.pt: no such weights file"):
         make_detector("ultralytics:none.pt", weights_dir=tmp_path)

@@ -64,6 +64,11 @@ class Inference:
         _, _, number = self.device.partition(":")
         return int(number or 0)
 
+    @property
+    def memory_bytes(self) -> int | None:
+        """The budget in bytes."""
+        return None if self.memory_mb is None else self.memory_mb * 2**20
+
     @classmethod
     def from_env(cls, environment: Mapping[str, str], cache: Path | None = None) -> Inference:
         """Read ``SPOTON_DEVICE``, ``SPOTON_PROVIDER``, ``SPOTON_PRECISION``, ``SPOTON_BATCH``,

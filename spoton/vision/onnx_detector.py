@@ -44,6 +44,7 @@ class OnnxDetector:
         self.name = name or path.stem
         self.graph = Graph(path, threads=threads, inference=inference)
         self.limit = self.graph.limit
+        self.on_gpu = self.graph.on_gpu
         recipe = detector_recipe(self.graph)
         self.preparation = recipe.preparation
         # One for each thread that detects: who writes into it uses it up before the next batch.

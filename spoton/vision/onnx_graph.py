@@ -62,8 +62,8 @@ class Graph:
             raise self.unknown(f"an input of type {self.inputs[0].kind} cannot be fed")
         self._dtype = _INPUT_TYPES[self.inputs[0].kind]
         self.limit = BatchLimit(path.name, self.batch or inference.batch_max)
-        on_gpu = self.provider in (providers.CUDA, providers.TENSORRT)
-        self._bound = BoundRuns(self.session, "cuda", inference.gpu) if on_gpu else None
+        self.on_gpu = self.provider in (providers.CUDA, providers.TENSORRT)
+        self._bound = BoundRuns(self.session, "cuda", inference.gpu) if self.on_gpu else None
 
     @property
     def batch(self) -> int | None:

@@ -40,6 +40,7 @@ class TransformersDetector:
             raise ModelError(f"transformers:{what} needs transformers and PyTorch", remedy=INSTALL) from error
         transformers.utils.logging.disable_progress_bar()
         self.device = torch_device(inference)
+        self.on_gpu = self.device.type == "cuda"
         self.name = Path(what).name
         self._score_min = score_min
         self.limit = BatchLimit(self.name, inference.batch_max)

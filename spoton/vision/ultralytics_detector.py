@@ -54,6 +54,7 @@ class UltralyticsDetector:
         log.warning(LICENCE, detector=path.name)
         self.name = path.stem
         self.device = torch_device(inference)
+        self.on_gpu = self.device.type == "cuda"
         self.limit = BatchLimit(self.name, inference.batch_max)
         try:
             opened = ultralytics.YOLO(str(path), verbose=False)
