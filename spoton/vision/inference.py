@@ -89,7 +89,8 @@ class Inference:
         except InputError as error:
             if error.problem.startswith("SPOTON_"):
                 raise
-            raise InputError(f"SPOTON_{error.problem[0].upper()}{error.problem[1:]}", remedy=error.remedy) from None
+            key, mark, rest = error.problem.partition(" ")
+            raise InputError(f"SPOTON_{key.upper()}{mark}{rest}", remedy=error.remedy) from None
 
 
 def _mebibytes(environment: Mapping[str, str]) -> int | None:
