@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spoton.vision.detector_contract import picture
+
 _spec = importlib.util.spec_from_file_location("onnx_graphs", Path(__file__).with_name("onnx_graphs.py"))
 graphs = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(graphs)
@@ -93,18 +95,19 @@ def save_ultralytics(path: Path, design: str = "yolov8n.yaml") -> Path:
     torch.manual_seed(3)
     made = (ultralytics.RTDETR if "rtdetr" in design else ultralytics.YOLO)(design)
     made.model.eval()
-    # Untrained normalisation lets everything fade away: it is fitted to one batch of noise.
+    # Untrained normalisation lets everything fade away: it is fitted to one batch.
     for layer in made.model.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.train()
             layer.momentum = 1.0
     with torch.no_grad():
-        made.model(torch.rand(4, 3, 160, 160))
+        shown = np.stack([picture(160, 160, seed).transpose(2, 0, 1) for seed in range(4)])
+        made.model(torch.from_numpy(shown).float() / 255)
         made.model.eval()
         for name, weights in made.model.model[-1].named_parameters():
             scores = name.startswith(("cv3", "dec_score_head", "enc_score_head"))
             if scores and weights.shape[0] == made.model.yaml["nc"]:
-                weights.normal_(0, 0.06 if "rtdetr" in design else 0.015)
+                weights.normal_(0, 0.06 if "rtdetr" in design else 0.15)
                 if weights.ndim == 1:
                     # People stand out, or of 80 random classes they would be one in 80.
                     weights.fill_(-2.0)[0] = 0.5 if "rtdetr" in design else -1.0

@@ -94,6 +94,14 @@ def make_embedder(spec: str | None, *, weights_dir: Path, threads: int | None = 
     return OnnxEmbedder(path, name=name, threads=threads)
 
 
+def weights_of(spec: str, weights_dir: Path) -> Path:
+    """The .onnx file that a detector's name or path means; raises ModelError when it is not there."""
+    path, _ = _weights(spec, "detector", weights_dir)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such weights file", remedy="check the path, or run `spoton models list`")
+    return path
+
+
 def _weights(spec: str, task: str, weights_dir: Path) -> tuple[Path, str]:
     """Path and name of what was asked for."""
     if spec.endswith(".onnx"):
