@@ -107,7 +107,7 @@ def save_ultralytics(path: Path, design: str = "yolov8n.yaml") -> Path:
         for name, weights in made.model.model[-1].named_parameters():
             scores = name.startswith(("cv3", "dec_score_head", "enc_score_head"))
             if scores and weights.shape[0] == made.model.yaml["nc"]:
-                weights.normal_(0, 0.06 if "rtdetr" in design else 0.15)
+                weights.normal_(0, 0.06 if "rtdetr" in design else 0.04)
                 if weights.ndim == 1:
                     # People stand out, or of 80 random classes they would be one in 80.
                     weights.fill_(-2.0)[0] = 0.5 if "rtdetr" in design else -1.0

@@ -1,14 +1,18 @@
 """A detector written as ONNX, in half precision or INT8 where wished, with a report of what that changed.
 
 FP16 with ONNX Runtime's converter, INT8 with its quantiser (onnxruntime.ai, "Quantize ONNX Models"): static, calibrated
-on pictures, or dynamic. Of the pictures given every other one calibrates, and the report is of the others.
+on pictures, or dynamic, of matrix products only. Of the pictures given every other one calibrates, and the report is of
+the others.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from spoton.vision.providers import first_line
 PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 _MOST_PICTURES = 200
+_SAME_LEAST = 0.95
 _OPSET, _OPSET_PER_CHANNEL = 17, 13
 
 
@@ -51,10 +56,12 @@ def run(model: str, out: Path, *, precision: str, pictures: Path, weights_dir: P
         folder = Path(name)
         before = make_detector(model, weights_dir=weights_dir, inference=cpu)
         plain = folder / "plain.onnx"
-        _as_onnx(model, before, plain, weights_dir)
+        with _quiet():
+            _as_onnx(model, before, plain, weights_dir)
         plain_detector = OnnxDetector(plain, inference=cpu)
         calibration = shown[::2] if precision == "int8" else []
-        written = _converted(plain, plain_detector, precision, calibration)
+        with _quiet():
+            written = _converted(plain, plain_detector, precision, calibration)
         for file in (written, written.with_suffix(".toml")):
             if file.is_file():
                 shutil.move(file, out.with_suffix(file.suffix))
@@ -177,14 +184,18 @@ def _converted(plain: Path, detector: OnnxDetector, precision: str, calibration:
         onnx.save(model, str(raised))
         quant_pre_process(str(raised), str(prepared), skip_symbolic_shape=True)
         if precision == "int8-dynamic":
-            # ONNX Runtime's CPU provider multiplies unsigned weights only in a dynamic convolution.
-            quantization.quantize_dynamic(str(prepared), str(converted), weight_type=quantization.QuantType.QUInt8)
+            if not any(node.op_type == "MatMul" for node in model.graph.node):
+                raise ModelError("int8-dynamic is for transformers, this graph has no MatMul", remedy="choose int8")
+            quantization.quantize_dynamic(str(prepared), str(converted), op_types_to_quantize=["MatMul"])
             return converted
         quantization.quantize_static(
             str(prepared), str(converted), _Calibration(detector, calibration), per_channel=True,
             # What reads the boxes off stays as it is: eight bits are too few for pixels.
-            op_types_to_quantize=["Conv"], activation_type=quantization.QuantType.QUInt8,
+            op_types_to_quantize=["Conv"], nodes_to_exclude=_last_convolutions(onnx.load(str(prepared))),
+            activation_type=quantization.QuantType.QUInt8,
         )  # fmt: skip
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(
             f"{precision} cannot be made of this graph: {type(error).__name__}: {first_line(error)}",
@@ -195,6 +206,32 @@ def _converted(plain: Path, detector: OnnxDetector, precision: str, calibration:
 
 def _opset(model: Any) -> int:
     return next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
+
+
+def _last_convolutions(model: Any) -> list[str]:
+    """Names of the convolutions that no other follows: the heads, whose outputs are scores and pixels."""
+    readers: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    before_another: dict[str, bool] = {}
+    for node in reversed(model.graph.node):
+        after = [reader for name in node.output for reader in readers.get(name, [])]
+        before_another[node.name] = any(one.op_type == "Conv" or before_another[one.name] for one in after)
+    return [node.name for node in model.graph.node if node.op_type == "Conv" and not before_another[node.name]]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters and quantiser tell of every tensor, in the log and in warnings."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 class _Calibration:
@@ -224,4 +261,6 @@ def render(result: dict[str, Any], console: Console) -> None:
             f"their boxes lie {result['box_px_median']:.2f} px apart (worst {result['box_px_worst']:.1f}), "
             f"their scores {result['score_median']:.4f} (worst {result['score_worst']:.3f})"
         )
+    if result["same"] < _SAME_LEAST * max(result["people_before"], result["people_after"]):
+        console.print("many of the people are not the same: measure it on your cameras before you use it")
     console.print(f"{result['ms_before']:.1f} ms a picture before, {result['ms_after']:.1f} ms after, on this CPU")

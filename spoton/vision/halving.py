@@ -14,7 +14,14 @@ Result = TypeVar("Result")
 
 log = structlog.get_logger("detection")
 
-_WORDS = ("failed to allocate memory", "available memory of", "out of memory", "not enough memory", "cuda_error_out_of")
+_WORDS = (
+    "failed to allocate memory",
+    "can't allocate memory",
+    "available memory of",
+    "out of memory",
+    "not enough memory",
+    "cuda_error_out_of",
+)
 
 
 class BatchLimit:
