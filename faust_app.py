@@ -12,7 +12,7 @@ import itertools
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from aiohttp import web
 from faust.transport.consumer import Consumer
 from mode import Service
 from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 
 import agents.watchdog
 import tables.sources
@@ -33,6 +34,7 @@ from agents.topics import topics
 from api import checks, status
 from api.access import LOOPBACK
 from api.app import create_api
+from api.detection_metrics import DetectionMetrics
 from api.health import Health
 from api.looks import LooksMetrics
 from spoton import __version__, diagnostics
@@ -53,7 +55,6 @@ from spoton.log.transport import Assignor
 from spoton.offline.check import check
 from spoton.running import supervisor
 from spoton.site import Site
-from spoton.vision.looks import Tally
 from tables.cameras import CameraStatus, last_word
 from tables.packed import PackedTable
 
@@ -102,7 +103,10 @@ def create_app(config: Config, site: Site) -> faust.App:
     roles.identity(worker)
     roles.behaviour(worker)
     roles.archive(worker, history.write_when_there)
-    _attach_api(app, config, site, live, history, cameras, worker.looked)
+    metrics: list[Collector] = [
+        DetectionMetrics(detectors.now, config.inference.memory_bytes), LooksMetrics(worker.looked),
+    ]  # fmt: skip
+    _attach_api(app, config, site, live, history, cameras, metrics)
     return app
 
 
@@ -136,11 +140,13 @@ def create_role(
     streams = topics(app, partitions=config.partitions, one_transaction=False)
     worker = Worker(app, config, sites, streams, app.after_agents)
     client = {"bootstrap_servers": servers(config.broker), **kafka.client_options()}
+    metrics: list[Collector] = []
     match role:
         case "capture":
             roles.shared_capture(worker)
         case "detection":
-            roles.detection(worker, lambda frame: None, detection_facts(client, config.partitions))
+            detectors, _ = roles.detection(worker, lambda _: None, detection_facts(client, config.partitions))
+            metrics += [DetectionMetrics(detectors.now, config.inference.memory_bytes), LooksMetrics(worker.looked)]
         case "identity":
             roles.identity(worker)
         case "behaviour":
@@ -155,7 +161,7 @@ def create_role(
     commands.attach(app, sites, client, offsets or {})
     stall_s = ARCHIVE_STALL_S if role == "archive" else STALL_S
     agents.watchdog.attach(app, session_s=SESSION_S, stall_s=stall_s)
-    _attach_status(app, config, role, worker.looked)
+    _attach_status(app, config, role, metrics)
     return app
 
 
@@ -206,7 +212,7 @@ def _attach_start(app: faust.App, start: Callable[[], None]) -> None:
     app.service(Start)
 
 
-def _attach_status(app: faust.App, config: Config, role: str, looked: Mapping[str, Tally]) -> None:
+def _attach_status(app: faust.App, config: Config, role: str, metrics: Sequence[Collector]) -> None:
     """``/health`` and ``/metrics`` of one role."""
     port = config.metrics_port
     if port is None:
@@ -224,7 +230,7 @@ def _attach_status(app: faust.App, config: Config, role: str, looked: Mapping[st
                 lag=lambda: agents.watchdog.lag(app),
                 restarts=config.restarts or {},
                 broker=lambda: _broker_health(app, config),
-                looked=looked,
+                more=metrics,
             )
             self.runner = web.AppRunner(made, access_log=None, shutdown_timeout=3)
             await self.runner.setup()
@@ -244,7 +250,7 @@ def _attach_api(
     live: LiveState,
     history: LateHistory,
     cameras: PackedTable[CameraStatus],
-    looked: Mapping[str, Tally],
+    metrics: Sequence[Collector],
 ) -> None:
     """History and the API: they live and end with the worker."""
 
@@ -270,7 +276,8 @@ def _attach_api(
             # Bound to another address it goes by names that only its operator knows.
             hosts = LOOPBACK if config.host in LOOPBACK else None
             registry = CollectorRegistry()
-            registry.register(LooksMetrics(looked))
+            for metric in metrics:
+                registry.register(metric)
             api = create_api(site=site, live=live, history=history, health=health, registry=registry, hosts=hosts)
             self.runner = web.AppRunner(api, access_log=None, shutdown_timeout=3)
             await self.runner.setup()

@@ -51,7 +51,7 @@ def attach(
                 lanes.order.came(item)
                 newest = lanes.find(lane)
                 if newest is None:
-                    newest = lanes.add(lane)
+                    newest = lanes.add(lane, sight.detectors.wait_s(captured))
                     serving.append(group.create_task(lanes.serve(newest, stream), name=f"detection-{lane}"))
                 await newest.room()
                 replaced = newest.put((captured, item))
@@ -83,9 +83,9 @@ class Lanes:
         """What waits in a lane; None where there is no such lane yet."""
         return self._lanes.get(lane)
 
-    def add(self, lane: str) -> Newest:
-        """Open a lane."""
-        self._lanes[lane] = Newest()
+    def add(self, lane: str, wait_s: float = 0.0) -> Newest:
+        """Open a lane whose pictures wait that long for others."""
+        self._lanes[lane] = Newest(wait_s)
         return self._lanes[lane]
 
     def clear(self, group: asyncio.TaskGroup) -> None:

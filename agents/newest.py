@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from itertools import islice
 
 import faust
@@ -31,9 +32,14 @@ class Newest:
     Memory is bounded by the number of cameras, however far the detector falls behind; the tracker sees the gap in
     the frame numbers and records it. What a camera found by itself costs no detector: it is never left out, but waited
     for with ``room``.
+
+    wait_s: how long pictures wait for those of the cameras that usually come with them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wait_s: float = 0.0) -> None:
+        self._wait_s = wait_s
+        self._usual: set[str] = set()
+        self._more = asyncio.Event()
         self._waiting: dict[str, list[Item]] = {}
         self._count = 0
         self._has_pictures = False
@@ -46,6 +52,7 @@ class Newest:
         captured = item[0]
         items = self._waiting.setdefault(f"{captured.site}/{captured.camera}", [])
         self._arrived.set()
+        self._more.set()
         self._has_pictures = self._has_pictures or _is_picture(captured)
         if items and _is_picture(captured) and _is_picture(items[-1][0]):
             replaced, items[-1] = items[-1], item
@@ -71,6 +78,9 @@ class Newest:
             # Every share costs requests to the broker, here and for all who read what comes of it.
             await asyncio.sleep(GATHER_S)
             await self._arrived.wait()
+        if self._has_pictures and self._wait_s > 0:
+            await self._others()
+            await self._arrived.wait()
         share = len(self._waiting)
         if not self._has_pictures:
             share = max(LEAST_SHARE, share // SHARES)
@@ -93,6 +103,16 @@ class Newest:
             if most is not None and (most := most - len(taken[key])) <= 0:
                 break
         return taken
+
+    async def _others(self) -> None:
+        """Wait for the cameras that came last time, until the time for it is over."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._wait_s
+        while not self._usual <= self._waiting.keys() and (left_s := until_s - loop.time()) > 0:
+            self._more.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._more.wait(), left_s)
+        self._usual = set(self._waiting)
 
     def clear(self) -> None:
         """Forget what waits: another worker's matter now."""

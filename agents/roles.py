@@ -19,6 +19,7 @@ import agents.archive
 import agents.behaviour
 import agents.capture
 import agents.detection
+import agents.detectors
 import agents.identity
 import agents.projection
 import agents.reading
@@ -116,7 +117,7 @@ def _capturing(worker: Worker) -> dict[str, Any]:
 
 def detection(
     worker: Worker, show: Callable[[events.FrameCaptured], None], facts: Facts | None = None
-) -> tuple[agents.sight.Detectors, PackedTable[tracks.State]]:
+) -> tuple[agents.detectors.Detectors, PackedTable[tracks.State]]:
     """Detect and track. facts: where the table may lag behind what was recorded, how to read that."""
     config, sites = worker.config, worker.sites
     table = packed_table(
@@ -136,10 +137,10 @@ def detection(
     processes = [DetectorProcess() for _ in range(min(2 * cores, max(1, cameras)))]
     shared: dict[str, Detector] = {}
     eyes = {
-        name: Eyes(None, site.detector, config.weights, embedders[name], processes, shared)
+        name: Eyes(None, site.detector, config.weights, embedders[name], processes, shared, inference=config.inference)
         for name, site in sites.items()
     }
-    detectors = agents.sight.Detectors(sites, eyes)
+    detectors = agents.detectors.Detectors(sites, eyes, pool)
     sight = agents.sight.Sight(detectors=detectors, embedders=embedders, sites=sites, pool=pool, looked=worker.looked)
 
     async def close() -> None:

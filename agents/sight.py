@@ -1,4 +1,4 @@
-"""Looking at pictures: which detector looks at which camera, and what it and the embedder make of a frame."""
+"""Looking at pictures: what a camera's detector and the embedder make of a frame."""
 
 from __future__ import annotations
 
@@ -12,78 +12,16 @@ import cv2
 import numpy as np
 import structlog
 
+from agents.detectors import Detectors
 from spoton import events, tracks
-from spoton.errors import ModelError
-from spoton.site import CameraSite, Site, Thresholds
-from spoton.vision.eyes import Eyes
+from spoton.errors import ModelError, SpotOnError
+from spoton.site import Site, Thresholds
 from spoton.vision.looks import Tally, with_looks
 from spoton.vision.protocols import Detections, Detector, Embedder, Picture
 
 Result = TypeVar("Result")
 
 log = structlog.get_logger("detection")
-
-
-class Detectors:
-    """The detector of every camera, made when it is first asked for, and again when camera or picture size changes.
-
-    eyes: by site. Raises ModelError at once for weights that are missing, damaged or of an unknown kind.
-    """
-
-    def __init__(self, sites: Mapping[str, Site], eyes: Mapping[str, Eyes]) -> None:
-        self._eyes = eyes
-        self._sites = sites
-        self._made: dict[str, tuple[CameraSite, tuple[int, int] | None, Detector]] = {}
-        self._find_themselves: set[str] = set()
-        for site in sites.values():
-            for camera in site.cameras:
-                self._make(site.name, camera, camera.size_px)
-
-    def names(self, site: Site) -> dict[str, str]:
-        """What looks at each camera of a site, of those that have a detector already."""
-        keys = {one.name: f"{site.name}/{one.name}" for one in site.cameras}
-        return {name: self._made[key][2].name for name, key in keys.items() if key in self._made}
-
-    def lane(self, captured: events.Captured) -> str:
-        """Which work goes together: that of all cameras with the same shared detector, or of one camera."""
-        key = f"{captured.site}/{captured.camera}"
-        if isinstance(captured, events.FrameCaptured) and captured.found is not None:
-            self._find_themselves.add(key)
-        if key in self._find_themselves:
-            return "found by cameras"
-        camera = self._camera(captured.site, captured.camera)
-        if key not in self._made and camera is not None:
-            try:
-                self._make(captured.site, camera, camera.size_px)
-            except ModelError as error:
-                log.error("no detector", camera=captured.camera, error=str(error))
-        made = self._made.get(key)
-        return f"shared by {id(made[2])}" if made is not None and made[2].shared else key
-
-    def of(self, frame: events.FrameCaptured) -> Detector | None:
-        """The detector for a frame; None when no site has its camera, or none can be made for it."""
-        key = f"{frame.site}/{frame.camera}"
-        camera = self._camera(frame.site, frame.camera)
-        if camera is None:
-            self._made.pop(key, None)
-            return None
-        made = self._made.get(key)
-        if made is None or made[0] is not camera or (made[1] != frame.size_px and not made[2].shared):
-            try:
-                return self._make(frame.site, camera, frame.size_px)
-            except ModelError as error:
-                # The camera goes on with what looked at it so far.
-                log.error("no detector", camera=frame.camera, error=str(error))
-        return made[2] if made is not None else None
-
-    def _make(self, site: str, camera: CameraSite, size_px: tuple[int, int] | None) -> Detector:
-        detector = self._eyes[site].detector(camera, size_px)
-        self._made[f"{site}/{camera.name}"] = camera, size_px, detector
-        return detector
-
-    def _camera(self, site: str, name: str) -> CameraSite | None:
-        known = self._sites.get(site)
-        return next((one for one in known.cameras if one.name == name), None) if known is not None else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,27 +64,32 @@ class Sight:
             if found[row] is None:
                 groups.setdefault(id(detector), []).append(row)
 
-        async def find_in(rows: Sequence[int]) -> None:
-            detector = detectors[rows[0]]
-            if detector is not None:
+        async def find_in(rows: Sequence[int], detector: Detector | None) -> None:
+            if detector is None:
+                return
+            try:
                 batch = await self._find(detector, [frames[row] for row in rows])
-                for row, one in zip(rows, batch, strict=True):
-                    found[row] = one
+            except SpotOnError as error:
+                before = [self.detectors.fall_back(frames[row], detector, error) for row in rows]
+                for other in {id(one): one for one in before}.values():
+                    await find_in([row for row, one in zip(rows, before, strict=True) if one is other], other)
+                return
+            for row, one in zip(rows, batch, strict=True):
+                found[row] = one
 
-        await asyncio.gather(*map(find_in, groups.values()))
+        await asyncio.gather(*(find_in(rows, detectors[rows[0]]) for rows in groups.values()))
         return found
 
     async def _find(self, detector: Detector, frames: Sequence[events.FrameCaptured]) -> list[Found | None]:
-        """One detector's frames, as one batch; a single frame is decoded and looked at in one thread."""
-        try:
-            if len(frames) == 1:
-                return [await self._run(_find_one, detector, frames[0])]
-            decoded = await asyncio.gather(*(self._run(_decode, frame.jpeg) for frame in frames))
-            pictures = {row: picture for row, picture in enumerate(decoded) if picture is not None}
-            detections = await self._run(detector.detect, list(pictures.values()))
-        except ModelError as error:
-            log.error("detector failed, frames are recorded as skipped", detector=detector.name, error=str(error))
-            return [None] * len(frames)
+        """One detector's frames, as one batch; a single frame is decoded and looked at in one thread.
+
+        Raises what the detector raises.
+        """
+        if len(frames) == 1:
+            return [await self._run(_find_one, detector, frames[0])]
+        decoded = await asyncio.gather(*(self._run(_decode, frame.jpeg) for frame in frames))
+        pictures = {row: picture for row, picture in enumerate(decoded) if picture is not None}
+        detections = await self._run(detector.detect, list(pictures.values()))
         found = {
             row: Found(picture, one, detector.name)
             for (row, picture), one in zip(pictures.items(), detections, strict=True)

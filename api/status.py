@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import psutil
@@ -12,9 +12,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-
-from api.looks import LooksMetrics
-from spoton.vision.looks import Tally
 
 Lag = Callable[[], Mapping[Any, int]]
 
@@ -55,15 +52,15 @@ def create_status(
     lag: Lag,
     restarts: Mapping[str, int],
     broker: Callable[[], Awaitable[Mapping[str, Any]]],
-    looked: Mapping[str, Tally],
+    more: Iterable[Collector] = (),
 ) -> web.Application:
-    """The two routes of one worker. broker: measures how the broker is, ``status`` ``ok`` or ``down``.
+    """The two routes of one worker.
 
-    looked: by site, what became of the boxes that this worker found people in.
+    broker: measures how the broker is, ``status`` ``ok`` or ``down``. more: what else ``/metrics`` shows.
     """
     registry = CollectorRegistry()
-    registry.register(LooksMetrics(looked))
-    registry.register(WorkerMetrics(role, lag, restarts))
+    for collector in (WorkerMetrics(role, lag, restarts), *more):
+        registry.register(collector)
     app = web.Application()
 
     async def metrics(_: web.Request) -> web.Response:

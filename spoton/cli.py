@@ -437,6 +437,24 @@ def models_verify(
         raise typer.Exit(1)
 
 
+@models_app.command("export", epilog="Example: spoton models export picodet-s --pictures stills/ --out picodet.onnx")
+def models_export(
+    model: Annotated[str, typer.Argument(help="A known model, FILE.onnx, transformers:DIR or ultralytics:FILE.pt.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
+    pictures: Annotated[Path, typer.Option(help="Folder of pictures like the cameras': they calibrate and compare.")],
+    precision: Annotated[str, typer.Option(help="fp32, fp16, int8 (calibrated) or int8-dynamic.")] = "fp32",
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:
+    """Write a detector as ONNX, smaller where wished, and report how its answers differ from the original's."""
+    from spoton.offline import export
+
+    result = export.run(
+        model, out, precision=precision, pictures=pictures, weights_dir=_weights_folder(weights)
+    )
+    _show(result, export.render, as_json)
+
+
 def _show(result: dict[str, Any], render: Any, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result))

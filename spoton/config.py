@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from spoton.errors import InputError
+from spoton.vision.inference import Inference
 from spoton.vision.weights import default_folder
 
 DEFAULT_PORT = 8321
@@ -29,7 +30,7 @@ class Config:
     model weights. host, port: where the API listens. partitions: of every topic. accept_bad_calibration: go on above
     the site's reprojection bound. roles: what this worker does, in the order of ``ROLES``. metrics_port: where a
     worker without an API tells how it is; None: nowhere. replication: copies of each topic on Kafka. restarts: how
-    often it was started again, by reason.
+    often it was started again, by reason. inference: on what device and in how much memory networks are run.
     """
 
     sites: tuple[Path, ...]
@@ -45,6 +46,7 @@ class Config:
     metrics_port: int | None = None
     replication: int = 1
     restarts: Mapping[str, int] | None = None
+    inference: Inference = field(default_factory=Inference)
 
     @property
     def embedded(self) -> bool:
@@ -56,7 +58,7 @@ class Config:
         """Read ``SPOTON_SITE`` (several: separated as in PATH), ``SPOTON_DATA``, ``SPOTON_BROKER``,
         ``SPOTON_DATABASE``, ``SPOTON_WEIGHTS``, ``SPOTON_HOST``, ``SPOTON_PORT``, ``SPOTON_PARTITIONS``,
         ``SPOTON_ACCEPT_BAD_CALIBRATION``, ``SPOTON_ROLES``, ``SPOTON_METRICS_PORT``, ``SPOTON_REPLICATION`` and
-        ``SPOTON_RESTARTS``.
+        ``SPOTON_RESTARTS``, and what ``Inference`` reads.
 
         Raises InputError naming the variable, its value and the remedy.
         """
@@ -88,6 +90,7 @@ class Config:
             else None,
             replication=_whole(environment, "SPOTON_REPLICATION", 1, least=1, most=100),
             restarts=_restarts(environment.get("SPOTON_RESTARTS", "")),
+            inference=Inference.from_env(environment, cache=data / "tensorrt"),
         )
 
 

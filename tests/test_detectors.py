@@ -14,7 +14,8 @@ import structlog
 from spoton.errors import InputError, ModelError
 from spoton.vision.choose import make_detector
 from spoton.vision.decoders import recognise
-from spoton.vision.onnx_detector import OnnxDetector, suppress
+from spoton.vision.decoding import suppress
+from spoton.vision.onnx_detector import OnnxDetector
 from spoton.vision.preparation import Preparation
 from spoton.vision.protocols import Detections
 from spoton.vision.tiling import TiledDetector

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from api import status
+from api.looks import LooksMetrics
 from spoton import glances, tracks
 from spoton.site import Thresholds
 from spoton.vision.histogram_embedder import HistogramEmbedder
@@ -166,7 +167,7 @@ async def test_a_workers_metrics_tell_what_was_saved(aiohttp_client):
 
     looked = {"plaza": Tally(taken=2, known=5, covered=1)}
     client = await aiohttp_client(
-        status.create_status(role="detection", version="1", lag=dict, restarts={}, broker=broker, looked=looked)
+        status.create_status(role="detection", version="1", lag=dict, restarts={}, broker=broker, more=[LooksMetrics(looked)])
     )
     looked["plaza"] += Tally(taken=1, known=1)
     families = {one.name: one for one in text_string_to_metric_families(await (await client.get("/metrics")).text())}

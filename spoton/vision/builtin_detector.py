@@ -8,14 +8,16 @@ import cv2
 import numpy as np
 
 from spoton.vision.background import Background, Foreground
+from spoton.vision.decoding import suppress
 from spoton.vision.figure_score import FigureScore
-from spoton.vision.onnx_detector import suppress
 from spoton.vision.person_size import ExpectedHeight, PersonSize
+from spoton.vision.preparation import as_rgb
 from spoton.vision.protocols import Detections, Picture
 from spoton.vision.silhouettes import Figure, figures
 
 _OVERLAP_MAX = 0.6
 _YOUNG_S = 3.0
+_LEAST_SIDE_PX = 16
 
 
 class BuiltinDetector:
@@ -40,11 +42,16 @@ class BuiltinDetector:
         self._shape: tuple[int, ...] = ()
 
     def detect(self, frames: Sequence[Picture]) -> list[Detections]:
-        """One ``Detections`` per frame, in order; every frame teaches the background."""
-        return [self._people(frame) for frame in frames]
+        """One ``Detections`` per frame, in order; every frame teaches the background.
+
+        Raises InputError for an array that is no picture.
+        """
+        return [self._people(as_rgb(frame)) for frame in frames]
 
     def _people(self, frame: Picture) -> Detections:
         scale = min(1.0, self._working_side_px / max(frame.shape[:2]))
+        if scale * min(frame.shape[:2]) < _LEAST_SIDE_PX:
+            return Detections.none()
         small = frame
         if scale < 1.0:
             how = cv2.INTER_LINEAR if scale > 0.5 else cv2.INTER_AREA

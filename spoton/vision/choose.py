@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import structlog
 
 from spoton.errors import ModelError
 from spoton.vision import clip_embedder
+from spoton.vision.backends import open_detector, split
 from spoton.vision.builtin_detector import BuiltinDetector
 from spoton.vision.histogram_embedder import HistogramEmbedder
+from spoton.vision.inference import Inference
 from spoton.vision.onnx_detector import OnnxDetector
 from spoton.vision.onnx_embedder import OnnxEmbedder
 from spoton.vision.person_size import ExpectedHeight
@@ -33,16 +36,22 @@ def make_detector(
     expected_height_px: ExpectedHeight | None = None,
     fps: float = 10.0,
     threads: int | None = None,
+    inference: Inference | None = None,
 ) -> Detector:
     """A detector; says in the log which one and why.
 
     spec: None or ``auto`` takes PicoDet-S when its weights are there, else the built-in one; ``built-in``; the name of
-    a known model; or the path of an .onnx file. ``+tiles`` behind a name or a path looks at overlapping tiles of large
-    pictures too: slower, and finds smaller people.
-    weights_dir: where known models lie. expected_height_px, fps: for the built-in detector, one per camera.
+    a known model; the path of an .onnx file; or ``scheme:what`` for an installed backend, as in
+    ``transformers:/models/rtdetr`` and ``ultralytics:/models/yolo.pt``. ``+tiles`` behind any of the last three looks
+    at overlapping tiles of large pictures too: slower, and finds smaller people.
+    weights_dir: where known models lie. expected_height_px, fps: for the built-in detector, one per camera. threads:
+    overrides those of ``inference``, which tells how networks are run.
 
-    Raises ModelError when the weights are missing, damaged or of an unknown kind.
+    Raises ModelError when the weights are missing, damaged or of an unknown kind, or the device cannot be used.
     """
+    inference = inference or Inference()
+    if threads is not None:
+        inference = dataclasses.replace(inference, threads=threads)
     if spec in (None, "", "auto"):
         path = find(BEST_DETECTOR, weights_dir)
         if path is None:
@@ -54,14 +63,20 @@ def make_detector(
             )
             return BuiltinDetector(expected_height_px=expected_height_px, fps=fps)
         _log.info("detector chosen", detector=BEST_DETECTOR, weights=str(path))
-        return OnnxDetector(path, name=BEST_DETECTOR, threads=threads)
+        return OnnxDetector(path, name=BEST_DETECTOR, inference=inference)
     if spec == BuiltinDetector.name:
         _log.info("detector chosen", detector=BuiltinDetector.name, reason="asked for")
         return BuiltinDetector(expected_height_px=expected_height_px, fps=fps)
     plain = str(spec).removesuffix(TILED)
-    asked, name = _weights(plain, "detector", weights_dir)
-    _log.info("detector chosen", detector=name, weights=str(asked), tiled=plain != spec)
-    detector = OnnxDetector(asked, name=name, threads=threads)
+    detector: Detector
+    backend = split(plain)
+    if backend is not None:
+        detector = open_detector(*backend, inference)
+        _log.info("detector chosen", detector=detector.name, backend=backend[0], tiled=plain != spec)
+    else:
+        asked, name = _weights(plain, "detector", weights_dir)
+        _log.info("detector chosen", detector=name, weights=str(asked), tiled=plain != spec)
+        detector = OnnxDetector(asked, name=name, inference=inference)
     return detector if plain == spec else TiledDetector(detector)
 
 
@@ -88,6 +103,14 @@ def make_embedder(spec: str | None, *, weights_dir: Path, threads: int | None = 
     path, name = _weights(str(spec), "embedder", weights_dir)
     _log.info("embedder chosen", embedder=name, weights=str(path))
     return OnnxEmbedder(path, name=name, threads=threads)
+
+
+def weights_of(spec: str, weights_dir: Path) -> Path:
+    """The .onnx file that a detector's name or path means; raises ModelError when it is not there."""
+    path, _ = _weights(spec, "detector", weights_dir)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such weights file", remedy="check the path, or run `spoton models list`")
+    return path
 
 
 def _weights(spec: str, task: str, weights_dir: Path) -> tuple[Path, str]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from spoton.errors import ModelError
+from spoton.vision import providers
+from spoton.vision.bound_run import BoundRuns
+from spoton.vision.halving import BatchLimit, out_of_memory
+from spoton.vision.inference import Inference
 
 _INPUT_TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(uint8)": np.uint8,
 }
-_ERRORS_ONLY = 3
-_LARGEST_BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,20 @@ class Port:
 class Graph:
     """A picture network: one input of shape (batch, 3, height, width), any outputs.
 
-    threads: of ONNX Runtime inside one operator; None takes two, or one on a single core.
+    threads: of ONNX Runtime inside one operator; None takes what ``inference`` says, which is two by default, or one on
+    a single core. inference: device, provider, memory and batch.
 
-    Raises ModelError when the file is missing, damaged, or has another kind of input.
+    Raises ModelError when the file is missing, damaged, or has another kind of input, or when the device that was asked
+    for cannot be used.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, threads: int | None = None, inference: Inference | None = None) -> None:
         self.path = path
-        self.session = _open(path, threads or min(2, os.cpu_count() or 1))
+        inference = inference or Inference()
+        if threads is not None:
+            inference = dataclasses.replace(inference, threads=threads)
+        self.session = _open(path, inference)
+        self.provider: str = self.session.get_providers()[0]
         self.inputs = tuple(_port(node) for node in self.session.get_inputs())
         self.outputs = tuple(_port(node) for node in self.session.get_outputs())
         self.metadata: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
@@ -54,6 +61,9 @@ class Graph:
         if self.inputs[0].kind not in _INPUT_TYPES:
             raise self.unknown(f"an input of type {self.inputs[0].kind} cannot be fed")
         self._dtype = _INPUT_TYPES[self.inputs[0].kind]
+        self.limit = BatchLimit(path.name, self.batch or inference.batch_max)
+        self.on_gpu = self.provider in (providers.CUDA, providers.TENSORRT)
+        self._bound = BoundRuns(self.session, "cuda", inference.gpu) if self.on_gpu else None
 
     @property
     def batch(self) -> int | None:
@@ -79,11 +89,11 @@ class Graph:
     def run(self, pictures: NDArray[Any]) -> list[NDArray[np.float32]]:
         """All outputs for (N, 3, H, W), rows in order; float32.
 
-        A graph whose batch side is fixed is run as often as needed, with blank pictures to fill the last run.
-        Raises ModelError when the graph fails or an output is not finite.
+        A graph whose batch side is fixed is run as often as needed, with blank pictures to fill the last run; a batch
+        that does not fit into memory is halved. Raises ModelError when the graph fails, when an output is not finite,
+        or when there is no memory for a single picture.
         """
-        step = self.batch or _LARGEST_BATCH
-        runs = [self._run(pictures[start : start + step]) for start in range(0, len(pictures), step)]
+        runs = self.limit.run(lambda start, end: self._run(pictures[start:end]), len(pictures))
         return runs[0] if len(runs) == 1 else [np.concatenate(parts) for parts in zip(*runs, strict=True)]
 
     def _run(self, pictures: NDArray[Any]) -> list[NDArray[np.float32]]:
@@ -91,40 +101,46 @@ class Graph:
         if self.batch is not None and count < self.batch:
             blank = np.zeros((self.batch - count, *pictures.shape[1:]), dtype=pictures.dtype)
             pictures = np.concatenate([pictures, blank])
-        feed = {self.inputs[0].name: np.ascontiguousarray(pictures, dtype=self._dtype)}
+        feed = np.ascontiguousarray(pictures, dtype=self._dtype)
         try:
-            outputs = self.session.run(None, feed)
+            if self._bound is not None:
+                outputs = self._bound.run(feed)
+            else:
+                outputs = self.session.run(None, {self.inputs[0].name: feed})
         except Exception as error:
+            if out_of_memory(error) and self.batch is None:
+                raise
             raise ModelError(
-                f"{self.path}: the graph failed on input {list(pictures.shape)}: {_first_line(error)}",
+                f"{self.path}: the graph failed on input {list(pictures.shape)}: {providers.first_line(error)}",
                 remedy="choose other weights",
             ) from error
-        arrays = [np.asarray(output, dtype=np.float32) for output in outputs]
-        for port, array in zip(self.outputs, arrays, strict=True):
-            if not np.isfinite(array).all():
-                raise ModelError(
-                    f"{self.path}: output {port.name} holds NaN or infinity",
-                    remedy="the weights are damaged or badly quantised; pull or export them again",
-                )
-            if array.ndim == 0 or len(array) != len(pictures):
-                raise self.unknown(f"output {port.name} has shape {list(array.shape)} for {len(pictures)} pictures")
-        return [array[:count] for array in arrays]
+        return [
+            self._checked(port, output, count, len(pictures))
+            for port, output in zip(self.outputs, outputs, strict=True)
+        ]
+
+    def _checked(self, port: Port, output: NDArray[Any], count: int, pictures: int) -> NDArray[np.float32]:
+        array = np.asarray(output, dtype=np.float32)
+        if not np.isfinite(array).all():
+            raise ModelError(
+                f"{self.path}: output {port.name} holds NaN or infinity",
+                remedy="the weights are damaged or badly quantised; pull or export them again",
+            )
+        if array.ndim == 0 or len(array) != pictures:
+            raise self.unknown(f"output {port.name} has shape {list(array.shape)} for {pictures} pictures")
+        return array[:count]
 
 
-def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _open(path: Path, inference: Inference) -> Any:
     if not path.is_file():
         raise ModelError(f"{path}: no such weights file", remedy="check the path, or run `spoton models list`")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Threads that wait by spinning take a core from everything else that runs beside the network.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = _ERRORS_ONLY
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return providers.open_session(path, inference)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(
-            f"{path}: not a readable ONNX graph ({path.stat().st_size} bytes): {_first_line(error)}",
+            f"{path}: not a readable ONNX graph ({path.stat().st_size} bytes): {providers.first_line(error)}",
             remedy="the file may be cut short; pull or export it again",
         ) from error
 
@@ -132,8 +148,3 @@ def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
 def _port(node: Any) -> Port:
     shape = tuple(side if isinstance(side, int) and side > 0 else None for side in node.shape)
     return Port(node.name, shape, node.type)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spoton.errors import InputError
 from spoton.vision.protocols import Picture
 
 Fit = Literal["stretch", "corner", "centre"]
@@ -36,19 +38,52 @@ class Preparation:
 
     def tensor(self, picture: Picture) -> NDArray[np.float32]:
         """(3, height, width) of one picture."""
-        canvas = self._fitted(picture)
-        if self.colour == "bgr":
-            canvas = canvas[:, :, ::-1]
-        planes = np.ascontiguousarray(canvas.transpose(2, 0, 1)).astype(np.float32)
-        if any(self.mean):
-            planes -= np.array(self.mean, dtype=np.float32)[:, None, None]
-        if self.std != (1.0, 1.0, 1.0):
-            planes *= (1.0 / np.array(self.std)).astype(np.float32)[:, None, None]
-        return planes
+        tensor: NDArray[np.float32] = self.batch([picture])[0]
+        return tensor
 
-    def batch(self, pictures: list[Picture]) -> NDArray[np.float32]:
-        """(N, 3, height, width) of all pictures, which may differ in size."""
-        return np.stack([self.tensor(picture) for picture in pictures])
+    def batch(self, pictures: Sequence[Picture], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """(N, 3, height, width) of all pictures, which may differ in size; a grey one, (H, W), counts as RGB.
+
+        out: where to put it, at least N long: what is used again costs no fresh memory pages. Raises InputError for
+        what is no picture.
+        """
+        tensors = out[: len(pictures)] if out is not None else self.empty(len(pictures))
+        tables = self._tables()
+        for picture, planes in zip(pictures, tensors, strict=True):
+            self._fill(as_rgb(picture), planes, tables)
+        return tensors
+
+    def empty(self, count: int) -> NDArray[np.float32]:
+        """Room for so many pictures."""
+        return np.empty((count, 3, self.height, self.width), dtype=np.float32)
+
+    def _fill(self, picture: Picture, planes: NDArray[np.float32], tables: Sequence[NDArray[np.float32]]) -> None:
+        height_px, width_px = picture.shape[:2]
+        _, _, left, top, inner_width, inner_height = self._placing(height_px, width_px)
+        inner = picture
+        if (width_px, height_px) != (inner_width, inner_height):
+            how = cv2.INTER_CUBIC if self.smooth else cv2.INTER_LINEAR
+            inner = np.asarray(cv2.resize(picture, (inner_width, inner_height), interpolation=how), dtype=np.uint8)
+        channels = [np.asarray(channel, dtype=np.uint8) for channel in cv2.split(inner)]
+        right, bottom = left + inner_width, top + inner_height
+        ordered = channels if self.colour == "rgb" else channels[::-1]
+        for plane, channel, table in zip(planes, ordered, tables, strict=True):
+            plane[:top] = plane[bottom:] = table[self.pad]
+            plane[top:bottom, :left] = plane[top:bottom, right:] = table[self.pad]
+            room = plane[top:bottom, left:right]
+            if self._plain:
+                room[:] = channel
+            else:
+                _look_up(channel, table, room)
+
+    @property
+    def _plain(self) -> bool:
+        return not any(self.mean) and self.std == (1.0, 1.0, 1.0)
+
+    def _tables(self) -> list[NDArray[np.float32]]:
+        """What each of 256 values becomes, per channel in the order of ``colour``: rounded once, to float32."""
+        levels = np.arange(256.0)
+        return [((levels - mean) / std).astype(np.float32) for mean, std in zip(self.mean, self.std, strict=True)]
 
     def to_picture(self, corners_px: NDArray[np.float64], height_px: int, width_px: int) -> NDArray[np.float64]:
         """(N, 4) left, top, right, bottom in input pixels, as left, top, width, height in the picture, cut to it."""
@@ -57,19 +92,6 @@ class Preparation:
         low = np.clip(corners[:, :2], 0.0, (width_px, height_px))
         high = np.clip(corners[:, 2:], 0.0, (width_px, height_px))
         return np.concatenate([low, np.maximum(high - low, 0.0)], axis=1)
-
-    def _fitted(self, picture: Picture) -> Picture:
-        height_px, width_px = picture.shape[:2]
-        _, _, left, top, inner_width, inner_height = self._placing(height_px, width_px)
-        how = cv2.INTER_CUBIC if self.smooth else cv2.INTER_LINEAR
-        inner = picture
-        if (width_px, height_px) != (inner_width, inner_height):
-            inner = cv2.resize(picture, (inner_width, inner_height), interpolation=how).astype(np.uint8, copy=False)
-        if (inner_width, inner_height) == (self.width, self.height):
-            return inner
-        canvas = np.full((self.height, self.width, 3), self.pad, dtype=np.uint8)
-        canvas[top : top + inner_height, left : left + inner_width] = inner
-        return canvas
 
     def _placing(self, height_px: int, width_px: int) -> tuple[float, float, int, int, int, int]:
         """Scale x and y, left and top of the picture inside the input, its width and height there."""
@@ -82,3 +104,26 @@ class Preparation:
         left = round((self.width - inner_width) / 2 - 0.1)
         top = round((self.height - inner_height) / 2 - 0.1)
         return scale, scale, left, top, inner_width, inner_height
+
+
+def as_rgb(picture: Picture) -> Picture:
+    """The picture itself, or a grey one of shape (H, W) or (H, W, 1) with its value in all three channels.
+
+    Raises InputError for anything else that is not (H, W, 3) of uint8 with at least one pixel.
+    """
+    if picture.dtype == np.uint8 and picture.size > 0:
+        if picture.ndim == 3 and picture.shape[2] == 3:
+            return picture
+        if picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 1):
+            return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+    raise InputError(
+        f"an array of shape {list(picture.shape)} and type {picture.dtype} is no picture",
+        remedy="give uint8 of shape (height, width, 3), RGB",
+    )
+
+
+def _look_up(channel: NDArray[np.uint8], table: NDArray[np.float32], room: NDArray[np.float32]) -> None:
+    """``room[:] = table[channel]``, in place where OpenCV takes the room as it is."""
+    written = cv2.LUT(channel, table, room)
+    if written is not room and not np.shares_memory(written, room):
+        room[:] = written

@@ -2,7 +2,7 @@
 
 ``picodet.toml`` beside ``picodet.onnx`` may say, each key optional::
 
-    decoder = "yolov8"          # picodet, yolox, yolov5, yolov8, suppressed
+    decoder = "yolov8"          # picodet, yolox, yolov5, yolov8, suppressed, rtdetr, ranked, detr
     person_class = 0            # index of the class "person"
     input = [640, 640]          # width, height, for graphs that leave them open
     fit = "centre"              # stretch, corner, centre
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ import numpy as np
 from spoton.errors import ModelError
 from spoton.vision.decoders import DECODERS, class_count, recognise
 from spoton.vision.onnx_graph import Graph
-from spoton.vision.preparation import Channels, Preparation
+from spoton.vision.preparation import Channels, Fit, Preparation
 
 IMAGENET_MEAN: Channels = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_STD: Channels = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -65,7 +66,7 @@ def detector_recipe(graph: Graph) -> Recipe:
     if decoder is None:
         listed = ", ".join(str(list(shape)) for shape in shapes)
         raise graph.unknown(f"no decoder knows outputs of shape {listed}")
-    fitting = decoder in ("suppressed", "yolov8") or recognise(shapes, width, height) == decoder
+    fitting = decoder in ("suppressed", "yolov8", "rtdetr", "ranked") or recognise(shapes, width, height) == decoder
     if not fitting or len(shapes[0]) != 3:
         raise graph.unknown(f"decoder {decoder!r} does not fit these outputs")
     preparation = dataclasses.replace(
@@ -147,7 +148,8 @@ def _preparation(decoder: str, width: int, height: int) -> Preparation:
         return Preparation(width, height, "stretch", "rgb", IMAGENET_MEAN, IMAGENET_STD, smooth=True)
     if decoder == "yolox":
         return Preparation(width, height, "corner", "bgr")
-    return Preparation(width, height, "centre", "rgb", std=(255.0, 255.0, 255.0))
+    fit: Fit = "stretch" if decoder in ("rtdetr", "ranked", "detr") else "centre"
+    return Preparation(width, height, fit, "rgb", std=(255.0, 255.0, 255.0))
 
 
 def _person(graph: Graph, declared: dict[str, Any], classes: int | None) -> int:
@@ -164,11 +166,22 @@ def _named_person(graph: Graph) -> int:
         names = ast.literal_eval(text) if text else {}
     except (ValueError, SyntaxError):
         names = {}
+    found = person_among(names)
+    if found is None:
+        raise graph.unknown(f"no class is named person among {', '.join(map(str, dict(names).values()))}")
+    return found
+
+
+def person_among(names: object) -> int | None:
+    """Index of the person among class names by index; 0, as in COCO, where there are no telling names.
+
+    None when there are names and none is that of a person.
+    """
     if isinstance(names, list):
         names = dict(enumerate(names))
-    if not isinstance(names, dict) or len(names) < 2:
+    if not isinstance(names, dict) or len(names) < 2 or all(str(name).isdecimal() for name in names.values()):
         return 0
     for index, name in names.items():
         if str(name).lower() in ("person", "pedestrian", "people"):
             return int(index)
-    raise graph.unknown(f"no class is named person among {', '.join(map(str, names.values()))}")
+    return 0 if all(re.fullmatch(r"LABEL_\d+", str(name)) for name in names.values()) else None

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoton.errors import InputError
-from spoton.vision.onnx_detector import suppress
+from spoton.vision.decoding import suppress
+from spoton.vision.halving import BatchLimit
 from spoton.vision.protocols import Detections, Detector, Picture
 
 _CUT_MARGIN_PX = 2.0
@@ -52,6 +53,8 @@ class TiledDetector:
                 f"tile_px = {tile_px}, overlap = {overlap}", remedy="tiles of at least 32 px, overlap from 0 to 0.9"
             )
         self.name = f"{detector.name} in tiles"
+        self.limit: BatchLimit | None = getattr(detector, "limit", None)
+        self.on_gpu: bool = getattr(detector, "on_gpu", False)
         self._detector = detector
         self._tile_px = tile_px
         self._overlap = overlap
