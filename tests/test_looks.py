@@ -167,7 +167,9 @@ async def test_a_workers_metrics_tell_what_was_saved(aiohttp_client):
 
     looked = {"plaza": Tally(taken=2, known=5, covered=1)}
     client = await aiohttp_client(
-        status.create_status(role="detection", version="1", lag=dict, restarts={}, broker=broker, more=[LooksMetrics(looked)])
+        status.create_status(
+            role="detection", version="1", lag=dict, restarts={}, broker=broker, more=[LooksMetrics(looked)]
+        )
     )
     looked["plaza"] += Tally(taken=1, known=1)
     families = {one.name: one for one in text_string_to_metric_families(await (await client.get("/metrics")).text())}
