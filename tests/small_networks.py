@@ -94,6 +94,9 @@ def save_ultralytics(path: Path, design: str = "yolov8n.yaml") -> Path:
 
     torch.manual_seed(3)
     made = (ultralytics.RTDETR if "rtdetr" in design else ultralytics.YOLO)(design)
+    if "rtdetr" not in design:
+        # The library gives each box its best class only; with one class that is the person, as we read it.
+        made.model = type(made.model)(design, nc=1, verbose=False)
     made.model.eval()
     # Untrained normalisation lets everything fade away: it is fitted to one batch.
     for layer in made.model.modules():
@@ -117,7 +120,7 @@ def save_ultralytics(path: Path, design: str = "yolov8n.yaml") -> Path:
             hook.remove()
         for head, spread in spreads.items():
             head.weight /= spread
-            head.bias.fill_(-1.0)[0] = 0.5
+            head.bias.fill_(-1.0)[0] = 0.5 if "rtdetr" in design else -1.0
     made.save(str(path))
     # As after a training run with that size.
     torch.save({**torch.load(path, weights_only=False), "train_args": {"imgsz": 160}}, path)
