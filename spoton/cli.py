@@ -296,7 +296,9 @@ def check(
 
 @app.command(epilog="Example: spoton bench tracking --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="detection, embedders, engine, faults, fusion, gallery, tracking")],
+    name: Annotated[
+        str, typer.Argument(help="detection, embedders, engine, faults, fusion, gallery, gpu, soak, tracking")
+    ],
     as_json: Json = False,
     shared: Annotated[
         Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
@@ -311,6 +313,9 @@ def bench(
     crops: Annotated[
         Path | None, typer.Option(help="embedders: folder of labelled crops [default: train/reid in --shared].")
     ] = None,
+    detector: Annotated[str, typer.Option(help="gpu, soak: as a site file names one.")] = "yolox-nano",
+    frames: Annotated[int, typer.Option(min=100, help="soak: how many frames.")] = 10_000,
+    seconds: Annotated[float, typer.Option(min=1.0, help="gpu: how long each load is held.")] = 10.0,
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
     from importlib import import_module
@@ -321,6 +326,13 @@ def bench(
     if name in on_data:
         module = import_module(on_data[name])
         _show(module.run(shared), module.render, as_json)
+    elif name in ("gpu", "soak"):
+        from spoton.vision.inference import Inference
+
+        module = import_module(f"spoton.offline.{name}_bench")
+        settings = {"weights_dir": _weights_folder(shared / "weights"), "inference": Inference.from_env(os.environ)}
+        amount = {"seconds": seconds} if name == "gpu" else {"frames": frames}
+        _show(module.run(shared, detector=detector, **amount, **settings), module.render, as_json)
     elif name == "tracking":
         module = import_module("spoton.offline.tracking_bench")
         chosen = module.parse_sequences(sequence) if sequence else module.SEQUENCES
@@ -335,7 +347,7 @@ def bench(
         module = import_module(by_itself[name])
         _show(module.run(only), module.render, as_json)
     else:
-        known = ", ".join(sorted((*on_data, *by_itself, *alone, "embedders", "tracking")))
+        known = ", ".join(sorted((*on_data, *by_itself, *alone, "embedders", "gpu", "soak", "tracking")))
         raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {known}")
 
 

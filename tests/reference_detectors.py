@@ -112,13 +112,9 @@ def detect(family, session, rgb, *, least):
     kind = {"tensor(float)": np.float32, "tensor(float16)": np.float16}[node.type]
     outputs = session.run(None, {node.name: tensor[None].astype(kind)})
     found = PEOPLE[family]([np.asarray(output[0], np.float32) for output in outputs], width, height, least)
+    rows = suppressed(found)
     limits = np.array([rgb.shape[1], rgb.shape[0]] * 2)
-    in_picture = [
-        (
-            *np.clip((np.array(row[:4]) - (left, top, left, top)) / (scale_x, scale_y, scale_x, scale_y), 0, limits),
-            row[4],
-        )
-        for row in found
-    ]
-    rows = suppressed([row for row in in_picture if row[2] - row[0] >= 1 and row[3] - row[1] >= 1])
+    shifts, scales = np.array([left, top, left, top]), np.array([scale_x, scale_y, scale_x, scale_y])
+    rows[:, :4] = np.clip((rows[:, :4] - shifts) / scales, 0, limits)
+    rows = rows[(rows[:, 2] - rows[:, 0] >= 1) & (rows[:, 3] - rows[:, 1] >= 1)]
     return np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2]], axis=1), rows[:, 4]

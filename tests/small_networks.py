@@ -94,23 +94,33 @@ def save_ultralytics(path: Path, design: str = "yolov8n.yaml") -> Path:
 
     torch.manual_seed(3)
     made = (ultralytics.RTDETR if "rtdetr" in design else ultralytics.YOLO)(design)
+    if "rtdetr" not in design:
+        # The library gives each box its best class only; with one class that is the person, as we read it.
+        made.model = type(made.model)(design, nc=1, verbose=False)
     made.model.eval()
     # Untrained normalisation lets everything fade away: it is fitted to one batch.
     for layer in made.model.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.train()
             layer.momentum = 1.0
+    layers = [one for one in made.model.model[-1].modules() if isinstance(one, (torch.nn.Conv2d, torch.nn.Linear))]
+    heads = [one for one in layers if one.bias is not None and one.weight.shape[0] == made.model.yaml["nc"]]
+    images = np.stack([picture(160, 160, seed).transpose(2, 0, 1) for seed in range(4)])
     with torch.no_grad():
-        shown = np.stack([picture(160, 160, seed).transpose(2, 0, 1) for seed in range(4)])
-        made.model(torch.from_numpy(shown).float() / 255)
+        made.model(torch.from_numpy(images).float() / 255)
         made.model.eval()
-        for name, weights in made.model.model[-1].named_parameters():
-            scores = name.startswith(("cv3", "dec_score_head", "enc_score_head"))
-            if scores and weights.shape[0] == made.model.yaml["nc"]:
-                weights.normal_(0, 0.06 if "rtdetr" in design else 0.04)
-                if weights.ndim == 1:
-                    # People stand out, or of 80 random classes they would be one in 80.
-                    weights.fill_(-2.0)[0] = 0.5 if "rtdetr" in design else -1.0
+        for head in heads:
+            head.weight.normal_()
+            head.bias.zero_()
+        # Logits of spread 1 about -1, those of people higher, or of 80 random classes they would be one in 80.
+        spreads = {}
+        hooks = [head.register_forward_hook(lambda one, _, out: spreads.update({one: out.std()})) for head in heads]
+        made.model(torch.from_numpy(images).float() / 255)
+        for hook in hooks:
+            hook.remove()
+        for head, spread in spreads.items():
+            head.weight /= spread
+            head.bias.fill_(-1.0)[0] = 0.5 if "rtdetr" in design else -1.0
     made.save(str(path))
     # As after a training run with that size.
     torch.save({**torch.load(path, weights_only=False), "train_args": {"imgsz": 160}}, path)

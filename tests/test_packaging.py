@@ -57,6 +57,7 @@ def brought_in(requirements: Collection[str]) -> set[str]:
     """Canonical names of these requirements and of all that they need here in turn, read from what is installed."""
     names: set[str] = set()
     seen: set[tuple[str, str]] = set()
+    base = {canonicalize_name(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
     to_read = [(Requirement(line), "") for line in requirements]
     while to_read:
         requirement, extra = to_read.pop()
@@ -66,7 +67,12 @@ def brought_in(requirements: Collection[str]) -> set[str]:
         names.add(name)
         for wanted in {"", *requirement.extras} - {read for known, read in seen if known == name}:
             seen.add((name, wanted))
-            needs = importlib.metadata.requires(name) or []
+            try:
+                needs = importlib.metadata.requires(name) or []
+            except importlib.metadata.PackageNotFoundError:
+                # Of an extra that is not installed here, as the GPU's.
+                assert name not in base
+                continue
             to_read += [(Requirement(line), wanted) for line in needs]
     return names
 

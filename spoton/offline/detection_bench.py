@@ -22,6 +22,7 @@ from rich.table import Table
 
 from spoton.errors import InputError
 from spoton.offline.average_precision import average_precision
+from spoton.offline.detection_speed import ratios, tiling_gain
 from spoton.vision.builtin_detector import BuiltinDetector
 from spoton.vision.onnx_detector import OnnxDetector
 from spoton.vision.protocols import Detections, Detector, Picture
@@ -55,7 +56,7 @@ def run(
     (wall clock), ``cpu_ms_mean`` (processor time of the whole process); ONNX detectors add ``bare_ms_median`` and
     ``times_bare`` (ours over the bare ONNX Runtime session's time on the same input, turn by turn in the same run).
     ``mog2-blobs`` is OpenCV's MOG2 with every large enough blob as a person: the peer of the built-in detector. Both
-    run on one core.
+    run on one core. ``speed`` and ``tiling`` as ``detection_speed`` describes them.
 
     Raises InputError when video or truth are not there.
     """
@@ -73,6 +74,8 @@ def run(
         detector = OnnxDetector(path, name=name, score_min=_SCORE_MIN, threads=threads)
         pictures = _pictures(video, onnx_stride, len(truth))
         results[name] = _measure_onnx(detector, pictures, truth[::onnx_stride], tick)
+    onnx = {name: OnnxDetector(path, name=name, threads=threads) for name, path in present.items()}
+    speed = ratios(onnx, next(_pictures(video, 1, 1))) if onnx else {}
     for alone in (BuiltinDetector(fps=_FPS), PlainBlobs()):
         with _one_core():
             results[alone.name] = _measure(alone, _pictures(video, 1, len(truth)), truth, lambda _: tick())
@@ -81,6 +84,8 @@ def run(
         "frames": len(truth),
         "onnx_stride": onnx_stride,
         "detectors": results,
+        "speed": speed,
+        "tiling": tiling_gain(shared, onnx) if onnx else None,
         "missing": sorted(set(_ONNX_NAMES) - set(present)),
     }
 
@@ -181,6 +186,16 @@ def render(result: dict[str, Any], console: Console) -> None:
             str(one["frames"]),
         )  # fmt: skip
     console.print(table)
+    for name, one in result["speed"].items():
+        console.print(f"{name}: {one['ms']:.1f} ms, {one['times_bare']:.2f} times its session's {one['bare_ms']:.1f}")
+    for name, one in (result["tiling"] or {}).items():
+        if isinstance(one, dict):
+            plain, tiles = one["plain"], one["tiles"]
+            for how, each in (("whole", plain), ("in tiles too", tiles)):
+                console.print(
+                    f"{name}, full HD stills {how}: AP50 {each['ap50']:.3f}, of people under 120 px "
+                    f"{each['recall_small']}, {each['ms']:.0f} ms"
+                )
     for name in result["missing"]:
         console.print(f"{name}: weights not there, not measured")
 

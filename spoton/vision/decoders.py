@@ -1,7 +1,8 @@
 """What the outputs of known people detectors mean: raw network output to corners and scores of people.
 
 Sources of the layouts: PP-PicoDet (PaddleDetection, arXiv:2111.00902), YOLOX (arXiv:2107.08430), and the ONNX exports
-of the YOLOv5 and YOLOv8 families.
+of the YOLOv5 and YOLOv8 families. The score of a box is that of its person, also where another class has a higher one:
+the demos of those families give each box its best class only.
 """
 
 from __future__ import annotations

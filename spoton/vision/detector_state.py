@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psutil
+
 from spoton.vision.halving import BatchLimit
 from spoton.vision.protocols import Detector
 
@@ -54,4 +56,5 @@ def _gpu_peak_bytes(detector: Detector) -> int | None:
 def resident_peak_bytes() -> int:
     """The most memory that this process has had resident so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    # The kernel adds up the peak less often than what is resident now.
+    return max(peak if sys.platform == "darwin" else peak * 1024, int(psutil.Process().memory_info().rss))
