@@ -178,7 +178,7 @@ async def test_detection_goes_on_without_looks_when_the_embedder_fails(tmp_path)
     embedder = OnnxEmbedder(write_roots(tmp_path / "roots.onnx"))
     with ThreadPoolExecutor(1) as pool:
         sight = Sight(
-            detectors=Detectors({}, {}), embedders={"plaza": embedder}, sites={"plaza": site}, pool=pool
+            detectors=Detectors({}, {}, pool), embedders={"plaza": embedder}, sites={"plaza": site}, pool=pool
         )
         frame = events.FrameCaptured(
             site="plaza", camera="north", frame=0, at=1, session=1, size_px=(320, 240), jpeg=b""
