@@ -13,6 +13,7 @@ import typer
 
 from spoton import __version__, diagnostics
 from spoton.errors import InputError, SpotOnError
+from spoton.sim.command import sim_app
 
 app = typer.Typer(
     name="spoton",
@@ -27,6 +28,7 @@ app.add_typer(models_app, name="models")
 site_app = typer.Typer(help="Site files: make one from what is there.", no_args_is_help=True)
 app.add_typer(site_app, name="site")
 
+app.add_typer(sim_app, name="sim")
 cameras_app = typer.Typer(help="The cameras of a running site.", no_args_is_help=True)
 app.add_typer(cameras_app, name="cameras")
 
@@ -281,7 +283,7 @@ def bench(
     ] = None,
     sequence: Annotated[
         list[str] | None,
-        typer.Option(help="tracking: a folder below seqs and its frames per second instead, as in MOT17-02=30."),
+        typer.Option(help="tracking, fusion: a folder, below seqs or by its path, and its frames per second, as in MOT17-02=30."),
     ] = None,
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
@@ -289,7 +291,10 @@ def bench(
 
     on_data = {"detection": "spoton.offline.detection_bench", "fusion": "spoton.offline.fusion_bench"}
     by_itself = {"engine": "spoton.offline.engine_bench", "faults": "spoton.trials.faults"}
-    if name in on_data:
+    if name == "fusion" and sequence:
+        module = import_module("spoton.offline.fusion_bench")
+        _show(module.run(shared, rows=module.parse_rows(sequence), sizes=()), module.render, as_json)
+    elif name in on_data:
         module = import_module(on_data[name])
         _show(module.run(shared), module.render, as_json)
     elif name == "tracking":
