@@ -88,7 +88,19 @@ def demo(
     ] = None,
     headless: Annotated[bool, typer.Option(help="No page; with --seconds, print what was measured.")] = False,
     as_json: Json = False,
-    people: Annotated[int, typer.Option(min=1, max=40, help="How many walk on the plaza.")] = 12,
+    people: Annotated[
+        int | None, typer.Option(min=1, max=40, help="How many walk about [default: 12; with 8 cameras 30].")
+    ] = None,
+    cameras: Annotated[
+        int, typer.Option(help="4: a plaza that all of them see; 8: a wide hall with places that none sees.")
+    ] = 4,
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="live: in real time; every-frame: nothing skipped, as slow as that takes; detections: no pictures, "
+            "a simulated detector. The last two need --headless."
+        ),
+    ] = "live",
     seed: Annotated[int, typer.Option(help="Another seed, other walkers.")] = 7,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the page [default: 8321].")] = None,
     data: Annotated[Path | None, typer.Option(help="Keep log and database here [default: a temporary folder].")] = None,
@@ -96,7 +108,7 @@ def demo(
         str, typer.Option(help="built-in, a known model's name, or a path to .onnx weights.")
     ] = "built-in",
 ) -> None:
-    """Watch a simulated plaza: 4 cameras, 12 walking people, the whole way from pixels to the page."""
+    """Watch a simulated site: 4 cameras, 12 walking people, the whole way from pixels to the page."""
     from spoton.sim import demo as plaza_demo
 
     if headless and seconds is None:
@@ -104,7 +116,7 @@ def demo(
     plaza_demo.run(
         plaza_demo.Wishes(
             seconds=seconds, headless=headless, as_json=as_json, people=people, seed=seed, port=port, data=data,
-            detector=detector,
+            detector=detector, cameras=cameras, mode=mode,
         )
     )  # fmt: skip
 
@@ -283,7 +295,7 @@ def bench(
     ] = None,
     sequence: Annotated[
         list[str] | None,
-        typer.Option(help="tracking, fusion: a folder, below seqs or by its path, and its frames per second, as in MOT17-02=30."),
+        typer.Option(help="tracking, fusion: a folder, below seqs or by its path, and its rate, as in MOT17-02=30."),
     ] = None,
 ) -> None:
     """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""

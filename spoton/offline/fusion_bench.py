@@ -63,7 +63,7 @@ def run(
 
 
 def parse_rows(given: Sequence[str]) -> list[Row]:
-    """Rows of ``NAME=FPS`` each, a folder below ``seqs`` or any other by its path; InputError names the one that is not."""
+    """Rows of ``NAME=FPS`` each: a folder below ``seqs``, or any by its path. Raises InputError for another form."""
     rows = []
     for name, fps in parse_sequences(given).items():
         here = Path(name)

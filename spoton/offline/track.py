@@ -61,7 +61,7 @@ def run(
     boxes = {each.camera.name: CameraTracks() for each in footage}
     floor = FloorTracks()
     with _progress() as progress, (out / EVENTS).open("wb") as record:
-        for event in _happened(site, footage, progress):
+        for event in happened(site, footage, progress):
             record.write(encode(event) + b"\n")
             if isinstance(event, PeopleDetected):
                 boxes[event.camera].add(event)
@@ -74,7 +74,7 @@ def _is_calibrated(site: Site) -> bool:
     return any(camera.calibration is not None for camera in site.cameras)
 
 
-def _happened(site: Site, footage: Sequence[Footage], progress: Progress) -> Iterator[Event]:
+def happened(site: Site, footage: Sequence[Footage], progress: Progress) -> Iterator[Event]:
     """Every event of the run: those of all cameras in order of time, each followed by what it means for the site."""
     streams = [_tracked(each, site.thresholds, progress) for each in footage]
     state = people.initial(site)

@@ -78,7 +78,8 @@ def sim(
 
 
 @sim_app.command(
-    "fit-noise", epilog="Example: spoton sim fit-noise gt/cam.txt cam.mp4 --detector picodet-s --fps 10 --out noise.toml"
+    "fit-noise",
+    epilog="Example: spoton sim fit-noise gt/cam.txt cam.mp4 --detector picodet-s --fps 10 --out noise.toml",
 )
 def fit_noise(
     truth: Annotated[Path, typer.Argument(help="Folder of true <camera>.txt, or one such file.")],
@@ -130,7 +131,9 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    # Away from a terminal a bar that was never filled would still leave an empty line.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
 
         def tick(part: str, done: int, total: int) -> None:
             if part not in tasks:

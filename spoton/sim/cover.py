@@ -1,7 +1,7 @@
 """How much of each box can be seen: what nearer boxes cover and what lies outside the picture is taken away.
 
 Visibility as MOT16 counts it (Milan et al., arXiv:1603.00831): shares of boxes, not of silhouettes. Counted on an
-8 by 8 grid of points in each box, whose 64 bits are one integer, so that thousands of boxes cost a few array operations.
+8 by 8 grid of points in each box, whose 64 bits are one integer: thousands of boxes cost a few array operations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def bits(boxes: Floats, over: Floats) -> Words:
-    """(K,) which points of the grid of each of ``boxes`` lie in the box beside it in ``over``; (K, 4) x0, y0, x1, y1."""
+    """(K,) which points of each box's grid lie in the box beside it in ``over``; both (K, 4) x0, y0, x1, y1."""
     low, size = boxes[:, :2], np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-9)
     first = np.clip(np.ceil((over[:, :2] - low) / size * _SIDE - 0.5), 0, _SIDE).astype(np.int64)
     end = np.clip(np.ceil((over[:, 2:] - low) / size * _SIDE - 0.5), 0, _SIDE).astype(np.int64)

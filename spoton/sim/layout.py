@@ -1,4 +1,4 @@
-"""Walls and gates of a simulated floor, and the things that stand on it. World axes in metres: x east, y north, z up."""
+"""Walls and gates of a simulated floor, and what stands on it. World axes in metres: x east, y north, z up."""
 
 from __future__ import annotations
 

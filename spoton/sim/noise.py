@@ -45,9 +45,10 @@ class Noise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     miss: the log-odds of being missed; miss_tau_s: how long misses hang together. bias, sigma, tau_s: of ``EDGES``,
     mean and spread of what a box is off, and how long an error lasts (Ornstein and Uhlenbeck). score: the log-odds of a
     true box's score, score_sigma their spread. false_per_frame: boxes around nobody, in the mean; false_s: how long one
-    lasts; false_height, false_height_sigma: log2 of its height over 0.2 of the picture's; false_aspect,
-    false_aspect_sigma: log2 of width over height; false_score, false_score_sigma: the log-odds of its score. score_min:
-    nothing below is told. fitted: what it was fitted to, in words.
+    lasts; false_near: share of them whose middle is on somebody for that reason, the others lie anywhere; false_height,
+    false_height_sigma: log2 of its height over 0.2 of the picture's; false_aspect, false_aspect_sigma: log2 of width
+    over height; false_score, false_score_sigma: the log-odds of its score. score_min: nothing below is told. fitted:
+    what it was fitted to, in words.
     """
 
     miss: Chance
@@ -59,6 +60,7 @@ class Noise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     score_sigma: float
     false_per_frame: float
     false_s: float
+    false_near: float
     false_height: float
     false_height_sigma: float
     false_aspect: float
@@ -78,6 +80,8 @@ class Noise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name, values in spreads.items():
             if not all(0 <= value < 1e4 for value in values):
                 raise ValueError(f"{name} = {values} is below 0 or no number")
+        if not 0 <= self.false_near <= 1:
+            raise ValueError(f"false_near = {self.false_near} is not between 0 and 1")
         if not 0 < self.score_min < 1:
             raise ValueError(f"score_min = {self.score_min} is not between 0 and 1")
 
@@ -157,6 +161,7 @@ class NoisyDetector:
         """The next frame of all cameras; arguments as in ``Sight``, persons (K,) beside them."""
         noise, draw = self.noise, self._chance
         errors = self._drift(camera * self.people + row, person)
+        self._renew_false(camera, boxes_px)
         height = self.sizes_px[camera, 1]
         odds = noise.miss.of(boxes_px[:, 3] / height, visible)
         # The last error is standard normal, so below this quantile is as likely as the odds say.
@@ -165,7 +170,6 @@ class NoisyDetector:
         logit = noise.score.of(boxes_px[:, 3] / self.sizes_px[camera, 1], visible)
         logit = logit + noise.score_sigma * draw.standard_normal(len(camera))
         found = shaken(boxes_px, np.array(noise.bias) + np.array(noise.sigma) * errors)
-        self._renew_false()
         camera = np.concatenate((camera, self._false[:, 0].astype(np.int64)))
         found = np.concatenate((found, self._false[:, 1:5]))
         scores = 1.0 / (1.0 + np.exp(-np.concatenate((logit, self._false[:, 5]))))
@@ -188,7 +192,7 @@ class NoisyDetector:
         self._errors[cell], self._last[cell], self._person[cell] = errors, self._frame, person
         return np.asarray(errors)
 
-    def _renew_false(self) -> None:
+    def _renew_false(self, seen: Ints, boxes_px: Floats) -> None:
         """Some false boxes go, others come, so that ``false_per_frame`` are there in the mean."""
         noise, draw = self.noise, self._chance
         ends = 1.0 / max(1.0, noise.false_s * self.fps)
@@ -202,6 +206,13 @@ class NoisyDetector:
         width = height * 2 ** draw.normal(noise.false_aspect, noise.false_aspect_sigma, len(camera))
         width = np.clip(width, 2.0, size[:, 0])
         place = draw.random((len(camera), 2)) * (size - np.stack((width, height), axis=1))
+        # On somebody: as much of it inside their box as there is room for.
+        start, end = np.searchsorted(seen, camera, "left"), np.searchsorted(seen, camera, "right")
+        near = (draw.random(len(camera)) < noise.false_near) & (end > start)
+        chosen = (start + (draw.random(len(camera)) * (end - start)).astype(np.int64))[near]
+        room = boxes_px[chosen, 2:] - np.stack((width, height), axis=1)[near]
+        share = draw.random((len(chosen), 2))
+        place[near] = boxes_px[chosen, :2] + np.where(room > 0, share, 0.5) * room
         logit = draw.normal(noise.false_score, noise.false_score_sigma, len(camera))
         self._false = np.concatenate((stays, np.column_stack((camera, place, width, height, logit))))
 
@@ -227,6 +238,3 @@ def normal_cdf(x: Floats) -> Floats:
     poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
     tail = 0.5 * poly * np.exp(-(x**2) / 2.0)
     return np.asarray(np.where(x >= 0, 1.0 - tail, tail))
-
-
-

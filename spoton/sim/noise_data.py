@@ -34,9 +34,10 @@ def fit(
 ) -> Noise:
     """The noise model of a detector.
 
-    truth: a folder of ``<camera>.txt``, or one such file. detections: the same with id -1; or, with ``detector``, a video
-    or a folder of pictures to run it on. size_px: of the pictures; left out, from ``cameras.json`` beside ``truth``, or
-    from the recording. truth_scale: what the truth's pixels are multiplied with. progress: called after each picture.
+    truth: a folder of ``<camera>.txt``, or one such file. detections: the same with id -1; or, with ``detector``, a
+    video or a folder of pictures to run it on. size_px: of the pictures; left out, from ``cameras.json`` beside
+    ``truth``, or from the recording. truth_scale: what the truth's pixels are multiplied with. progress: called after
+    each picture.
 
     Raises InputError for what does not fit together, SourceError and ModelError for what cannot be read.
     """
@@ -53,10 +54,11 @@ def fit(
         known = "as text"
         watched = _read(truth, detections, size_px, truth_scale)
     boxes = sum(len(one.truth.frames) for one in watched.values())
+    sizes = sorted({"x".join(map(str, one.size_px)) for one in watched.values()})
     fitted = {
         "detector": known, "truth": "/".join(truth.resolve().parts[-3:]),
-        "detections": "/".join(detections.resolve().parts[-2:]), "cameras": ", ".join(watched), "true_boxes": str(boxes),
-        "fps": f"{fps:g}", "size_px": ", ".join(sorted({"x".join(map(str, one.size_px)) for one in watched.values()})),
+        "detections": "/".join(detections.resolve().parts[-2:]), "cameras": ", ".join(watched),
+        "true_boxes": str(boxes), "fps": f"{fps:g}", "size_px": ", ".join(sizes),
     }  # fmt: skip
     return fit_noise(list(watched.values()), fps, score_min, fitted)
 

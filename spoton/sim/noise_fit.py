@@ -40,8 +40,9 @@ class _Pairs:
     """All true boxes, by person, then frame, and all that was found around nobody.
 
     person: (N,), never shared by cameras; frame: (N,); share: (N,) height over the picture's; visible: (N,); hit: (N,);
-    errors: (N, 4) nan where missed; logit: (N,) nan where missed. false: (M, 7) camera, frame, left, top, width, height,
-    score, in pictures of height 1.
+    errors: (N, 4) nan where missed; logit: (N,) nan where missed. false: (M, 7) camera, frame, left, top, width,
+    height, score, in pictures of height 1; near: (M,) whether its middle is on
+    somebody; by_chance: (M,) how likely that is of a box anywhere.
     """
 
     person: Ints
@@ -52,6 +53,8 @@ class _Pairs:
     errors: Floats
     logit: Floats
     false: Floats
+    near: NDArray[np.bool_]
+    by_chance: Floats
     frames: int
 
 
@@ -73,7 +76,7 @@ def fit_noise(cameras: Sequence[Watched], fps: float, score_min: float, fitted: 
     design = _design(pairs.share, pairs.visible)
     miss = _logistic(design, ~pairs.hit)
     errors, found = pairs.errors[pairs.hit], design[pairs.hit]
-    score = np.linalg.lstsq(found, pairs.logit[pairs.hit], rcond=None)[0]
+    score: Floats = np.asarray(np.linalg.lstsq(found, pairs.logit[pairs.hit], rcond=None)[0], dtype=np.float64)
     bias = np.median(errors, axis=0)
     sigma = np.array([_spread(column) for column in errors.T])
     before = _before(pairs)
@@ -91,6 +94,7 @@ def fit_noise(cameras: Sequence[Watched], fps: float, score_min: float, fitted: 
         score_sigma=float((pairs.logit[pairs.hit] - found @ score).std()),
         false_per_frame=len(false) / max(1, pairs.frames),
         false_s=false_s,
+        false_near=_near(pairs),
         false_height=_mean(height),
         false_height_sigma=_deviation(height),
         false_aspect=_mean(aspect, -1.0),
@@ -105,6 +109,8 @@ def fit_noise(cameras: Sequence[Watched], fps: float, score_min: float, fitted: 
 def _paired(cameras: Sequence[Watched], score_min: float) -> _Pairs:
     columns: list[Floats] = []
     false: list[Floats] = [np.zeros((0, 7))]
+    near: list[NDArray[np.bool_]] = [np.zeros(0, dtype=np.bool_)]
+    by_chance: list[Floats] = [np.zeros(0)]
     frames = people = 0
     for number, camera in enumerate(cameras):
         truth = camera.truth.only(camera.truth.scores > 0)
@@ -128,12 +134,16 @@ def _paired(cameras: Sequence[Watched], score_min: float) -> _Pairs:
             boxes = found.boxes_px[free] * np.tile(scale, 2)
             head = np.tile((float(number), float(frame)), (len(free), 1))
             false.append(np.column_stack((head, boxes, found.scores[free])))
+            near.append(_on_somebody(found.boxes_px[free], truth.boxes_px[a]))
+            filled = truth.boxes_px[a, 2:].prod(axis=1).sum() / (camera.size_px[0] * camera.size_px[1])
+            by_chance.append(np.full(len(free), min(filled, 0.95)))
         people += int(truth.ids.max(initial=0)) + 1
     table = np.concatenate(columns) if columns else np.zeros((0, 10))
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
     return _Pairs(
         table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3], table[:, 4] > 0,
-        table[:, 5:9], table[:, 9], np.concatenate(false), frames,
+        table[:, 5:9], table[:, 9], np.concatenate(false),
+        np.concatenate(near), np.concatenate(by_chance), frames,
     )  # fmt: skip
 
 
@@ -147,6 +157,14 @@ def visibility(truth: BoxRows, size_px: tuple[int, int]) -> Floats:
     seen = np.zeros(len(boxes))
     seen[order] = cover.visible(corners, rank, cover.bits(corners, picture), truth.frames[order])
     return seen
+
+
+def _on_somebody(boxes: Floats, people: Floats) -> NDArray[np.bool_]:
+    """(N,) whether the middle of each box (N, 4) lies in one of the people's (M, 4)."""
+    middle = (boxes[:, :2] + boxes[:, 2:] / 2)[:, None]
+    inside = (middle >= people[None, :, :2]) & (middle <= (people[:, :2] + people[:, 2:])[None])
+    on_one: NDArray[np.bool_] = np.all(inside, axis=2)
+    return np.asarray(np.any(on_one, axis=1))
 
 
 def _by_frame(frames: Ints, last: int) -> list[Ints]:
@@ -208,7 +226,7 @@ def _miss_tau_s(odds: Floats, hit: NDArray[np.bool_], rows: Ints, fps: float) ->
 
 
 def _above_independence(a: Floats, b: Floats, correlation: float) -> Floats:
-    """P(x < a, y < b) of two normal numbers less P(x < a) P(y < b): their density over the correlation (Plackett 1954)."""
+    """P(x < a, y < b) less P(x < a) P(y < b): the normal density, integrated over the correlation (Plackett 1954)."""
     r = correlation * (_NODES + 1) / 2
     rest = 1 - r**2
     x, y = a[:, None], b[:, None]
@@ -238,6 +256,14 @@ def _false_s(false: Floats, fps: float) -> float:
             stays += len(assign(-iou(here, there), -OVERLAP)[0])
     share = min(stays / total, 0.999) if total else 0.0
     return 1.0 / ((1.0 - share) * fps)
+
+
+def _near(pairs: _Pairs) -> float:
+    """The share of false boxes that are where they are because somebody is there."""
+    if not len(pairs.near):
+        return 0.0
+    by_chance = float(pairs.by_chance.mean())
+    return float(np.clip((pairs.near.mean() - by_chance) / (1.0 - by_chance), 0.0, 1.0))
 
 
 def _logit(scores: Floats) -> Floats:

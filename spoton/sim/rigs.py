@@ -17,15 +17,15 @@ _GAPS = (
     ("centre-north-east", (0.69, 0.96), 221.0, 6.0),
     ("centre-south-east", (0.69, 0.04), 139.0, 6.0),
     ("centre-north-west", (0.31, 0.96), 319.0, 6.0),
-    ("west-north", (0.23, 0.62), 148.0, 5.0),
-    ("west-south", (0.23, 0.38), 212.0, 5.0),
-    ("east-north", (0.77, 0.62), 32.0, 5.0),
-    ("east-south", (0.77, 0.38), 328.0, 5.0),
+    ("west-north", (0.25, 0.62), 148.0, 6.0),
+    ("west-south", (0.25, 0.38), 212.0, 6.0),
+    ("east-north", (0.75, 0.62), 32.0, 6.0),
+    ("east-south", (0.75, 0.38), 328.0, 6.0),
 )
 """Name, place as a share of the floor, direction in degrees from x, and how far away the camera aims, metres.
 
-The four in the centre overlap; the two in the west have no common view with each other nor with the centre, and the
-two in the east neither: who walks between them is unseen for a while.
+Of a floor of 36 by 14 m the four in the centre see the middle together. The two in the west have no common view with
+each other, and next to none with the centre; the two in the east neither: who walks between them is unseen for a while.
 """
 
 

@@ -54,8 +54,8 @@ class Scenario:
             raise InputError(f"rig = {self.rig!r}", remedy=f"choose from {', '.join(RIGS)}")
         if self.rig == "gaps" and self.cameras != 8:
             raise InputError(f"cameras = {self.cameras} with rig = 'gaps'", remedy="that rig has 8 cameras")
-        if not all(8.0 <= side <= 500.0 for side in self.floor_m):
-            raise InputError(f"floor = {text(self.floor_m)}", remedy="choose 8 to 500 m for width and depth")
+        if not all(4.0 <= side <= 500.0 for side in self.floor_m):
+            raise InputError(f"floor = {text(self.floor_m)}", remedy="choose 4 to 500 m for width and depth")
         if not all(64 <= side <= 4096 for side in self.size_px):
             raise InputError(f"size = {text(self.size_px)}", remedy="choose 64 to 4096 pixels for width and height")
         most = int(DENSEST * (self.floor_m[0] - 1.6) * (self.floor_m[1] - 1.6))

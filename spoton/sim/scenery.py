@@ -153,8 +153,10 @@ def _in_shade(layout: Layout, x: Floats, y: Floats) -> NDArray[np.bool_]:
             rise = block.low_m[2] + share * (block.high_m[2] - block.low_m[2])
             sx, sy = x - per_m[0] * rise, y - per_m[1] * rise
             shaded |= (sx > block.low_m[0]) & (sx < block.high_m[0]) & (sy > block.low_m[1]) & (sy < block.high_m[1])
-    for share in (0.5, 1.0) if layout.fountain is not None else ():
-        (fx, fy), radius = layout.fountain.centre_m, layout.fountain.radius_m
+    if layout.fountain is None:
+        return shaded
+    (fx, fy), radius = layout.fountain.centre_m, layout.fountain.radius_m
+    for share in (0.5, 1.0):
         rise = layout.fountain.height_m * share
         shaded |= np.hypot(x - per_m[0] * rise - fx, y - per_m[1] * rise - fy) < radius
     return shaded

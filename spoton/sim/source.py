@@ -88,8 +88,9 @@ def open_simulated(
 ) -> SimulatedCamera:
     """The camera that a ``sim://plaza`` or ``sim://floor`` URL names, its background painted and ready to read.
 
-    Query keys of a floor, all optional: camera, epoch_us, and those of ``scenario.from_values``; of the plaza: camera, seed, people, fps, cameras, width, height, and ``epoch_us``, the UTC microsecond
-    of frame 0, which all cameras of one site share; without it frame 0 is due when reading begins by ``clock_us``.
+    Query keys of a floor, all optional: camera, epoch_us, and those of ``scenario.from_values``. Of the plaza: camera,
+    seed, people, fps, cameras, width, height, epoch_us. ``epoch_us`` is the UTC microsecond of frame 0, which all
+    cameras of one site share; without it frame 0 is due when reading begins by ``clock_us``.
 
     Raises SourceError for another host, an unknown key or a value that is no number or out of range.
     """

@@ -229,10 +229,8 @@ def _wanted(crowd: Throng, habits: Habits) -> Floats:
     direction = aim / np.maximum(gap, 1e-9)[:, None]
     walking = crowd.present & (crowd.stage == ROAMING)
     weight = np.bincount(habits.group, walking, minlength=len(gap))
-    middle = np.stack(
-        [np.bincount(habits.group, walking * axis, minlength=len(gap)) for axis in crowd.floor_m.T], axis=1
-    )
-    middle = (middle / np.maximum(weight, 1.0)[:, None])[habits.group]
+    total = [np.bincount(habits.group, walking * axis, minlength=len(gap)) for axis in crowd.floor_m.T]
+    middle = (np.stack(total, axis=1) / np.maximum(weight, 1.0)[:, None])[habits.group]
     drawn = np.where((walking & (weight[habits.group] > 1))[:, None], middle - crowd.floor_m, 0.0)
     ahead = -(drawn * direction).sum(axis=1)
     pace = pace * np.clip(1.0 - 0.35 * ahead, 0.3, 1.3)

@@ -1,4 +1,4 @@
-"""What everything that shows or scores a simulated site needs of it: the plaza is one, a floor of a scenario another."""
+"""What showing or scoring a simulated site needs of it: the plaza is one, a floor of a scenario another."""
 
 from __future__ import annotations
 

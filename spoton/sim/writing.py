@@ -51,7 +51,7 @@ def write_simulation(
 ) -> dict[str, Any]:
     """Simulate ``seconds`` into the folder ``out`` and say how much there was and how fast it went.
 
-    noise: the detector whose mistakes ``det`` has; None for every person of whom ``LEAST_VISIBLE`` can be seen, exactly.
+    noise: the detector whose mistakes ``det`` has; None for everyone of whom ``LEAST_VISIBLE`` can be seen, exactly.
     pictures: ``none``, ``jpeg`` or ``video``. progress: called with what is being written, frames done, frames in all.
 
     Raises InputError for values out of range and for a folder that is not empty.
@@ -152,7 +152,9 @@ def _write_text(
         table = np.column_stack((np.full(len(camera), n + 1), boxes, scores))[came]
         _add(files, out / "det", names, _DETECTION, camera[came], table)
         people, places = floor.truth(n)
-        _add_lines(files, out / "gt" / "world.txt", _PLACE, np.column_stack((np.full(len(people), n + 1), people, places)))
+        _add_lines(
+            files, out / "gt" / "world.txt", _PLACE, np.column_stack((np.full(len(people), n + 1), people, places))
+        )
         truth_rows, detections = truth_rows + count, detections + int(came.sum())
         persons = max(persons, int(ids.max(initial=0)), int(people.max(initial=0)))
         progress("text", n + 1, frames)
