@@ -13,6 +13,7 @@ import typer
 
 from spoton import __version__, diagnostics
 from spoton.errors import InputError, ModelError, SpotOnError
+from spoton.sim.command import sim_app
 
 app = typer.Typer(
     name="spoton",
@@ -27,6 +28,7 @@ app.add_typer(models_app, name="models")
 site_app = typer.Typer(help="Site files: make one from what is there.", no_args_is_help=True)
 app.add_typer(site_app, name="site")
 
+app.add_typer(sim_app, name="sim")
 cameras_app = typer.Typer(help="The cameras of a running site.", no_args_is_help=True)
 app.add_typer(cameras_app, name="cameras")
 
@@ -86,7 +88,19 @@ def demo(
     ] = None,
     headless: Annotated[bool, typer.Option(help="No page; with --seconds, print what was measured.")] = False,
     as_json: Json = False,
-    people: Annotated[int, typer.Option(min=1, max=40, help="How many walk on the plaza.")] = 12,
+    people: Annotated[
+        int | None, typer.Option(min=1, max=40, help="How many walk about [default: 12; with 8 cameras 30].")
+    ] = None,
+    cameras: Annotated[
+        int, typer.Option(help="4: a plaza that all of them see; 8: a wide hall with places that none sees.")
+    ] = 4,
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="live: in real time; every-frame: nothing skipped, as slow as that takes; detections: no pictures, "
+            "a simulated detector. The last two need --headless."
+        ),
+    ] = "live",
     seed: Annotated[int, typer.Option(help="Another seed, other walkers.")] = 7,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the page [default: 8321].")] = None,
     data: Annotated[Path | None, typer.Option(help="Keep log and database here [default: a temporary folder].")] = None,
@@ -94,7 +108,7 @@ def demo(
         str, typer.Option(help="built-in, a known model's name, or a path to .onnx weights.")
     ] = "built-in",
 ) -> None:
-    """Watch a simulated plaza: 4 cameras, 12 walking people, the whole way from pixels to the page."""
+    """Watch a simulated site: 4 cameras, 12 walking people, the whole way from pixels to the page."""
     from spoton.sim import demo as plaza_demo
 
     if headless and seconds is None:
@@ -102,7 +116,7 @@ def demo(
     plaza_demo.run(
         plaza_demo.Wishes(
             seconds=seconds, headless=headless, as_json=as_json, people=people, seed=seed, port=port, data=data,
-            detector=detector,
+            detector=detector, cameras=cameras, mode=mode,
         )
     )  # fmt: skip
 
@@ -308,7 +322,7 @@ def bench(
     ] = None,
     sequence: Annotated[
         list[str] | None,
-        typer.Option(help="tracking: a folder below seqs and its frames per second instead, as in MOT17-02=30."),
+        typer.Option(help="tracking, fusion: a folder, below seqs or by its path, and its rate, as in MOT17-02=30."),
     ] = None,
     crops: Annotated[
         Path | None, typer.Option(help="embedders: folder of labelled crops [default: train/reid in --shared].")
@@ -323,7 +337,10 @@ def bench(
     on_data = {"detection": "spoton.offline.detection_bench", "fusion": "spoton.offline.fusion_bench"}
     by_itself = {"engine": "spoton.offline.engine_bench", "faults": "spoton.trials.faults"}
     alone = {"gallery": "spoton.offline.gallery_bench"}
-    if name in on_data:
+    if name == "fusion" and sequence:
+        module = import_module("spoton.offline.fusion_bench")
+        _show(module.run(shared, rows=module.parse_rows(sequence), sizes=()), module.render, as_json)
+    elif name in on_data:
         module = import_module(on_data[name])
         _show(module.run(shared), module.render, as_json)
     elif name in ("gpu", "soak"):

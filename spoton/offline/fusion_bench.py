@@ -22,7 +22,9 @@ from spoton.geometry import floor_view
 from spoton.offline import fusion_speed, looks_fusion, plain_fusion
 from spoton.offline.fusion_data import ROWS, Recording, Row, detected, is_there, load
 from spoton.offline.mot_text import FloorRows
+from spoton.offline.recordings import CAMERAS
 from spoton.offline.scores import GATE_M, floor_errors_m, score_floor
+from spoton.offline.tracking_bench import parse_sequences
 from spoton.offline.trajectories import FloorTracks
 from spoton.site import Site
 from spoton.zones import inside
@@ -58,6 +60,16 @@ def run(
         speed.append(fusion_speed.measure(cameras, persons, ticks))
     missing = sorted({row.sequence for row in rows if not is_there(row, shared)})
     return {"gate_m": GATE_M, "rows": results, "speed": speed, "missing": missing}
+
+
+def parse_rows(given: Sequence[str]) -> list[Row]:
+    """Rows of ``NAME=FPS`` each: a folder below ``seqs``, or any by its path. Raises InputError for another form."""
+    rows = []
+    for name, fps in parse_sequences(given).items():
+        here = Path(name)
+        folder = str(here.resolve()) if (here / CAMERAS).is_file() else name
+        rows.append(Row(name, folder, fps))
+    return rows
 
 
 def follow(site: Site, events: Sequence[DetectionEvent]) -> tuple[FloorRows, list[float]]:
@@ -167,7 +179,8 @@ def render(result: dict[str, Any], console: Console) -> None:
             str(one["cameras"]), str(one["people"]), f"{one['boxes_a_tick']:.0f}", f"{one['ms_median']:.1f}",
             f"{each_us:.1f}", f"{one['state_kb']:.0f}",
         )  # fmt: skip
-    console.print(speed)
+    if result["speed"]:
+        console.print(speed)
     for name in result["missing"]:
         console.print(f"{name}: not there, not measured")
 

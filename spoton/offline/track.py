@@ -66,7 +66,7 @@ def run(
     floor = FloorTracks()
     looked = Looked()
     with _progress() as progress, (out / EVENTS).open("wb") as record:
-        for event in _happened(site, footage, progress, looked):
+        for event in happened(site, footage, progress, looked):
             record.write(encode(event) + b"\n")
             if isinstance(event, PeopleDetected):
                 boxes[event.camera].add(event)
@@ -86,7 +86,7 @@ def _is_calibrated(site: Site) -> bool:
     return any(camera.calibration is not None for camera in site.cameras)
 
 
-def _happened(site: Site, footage: Sequence[Footage], progress: Progress, looked: Looked) -> Iterator[Event]:
+def happened(site: Site, footage: Sequence[Footage], progress: Progress, looked: Looked) -> Iterator[Event]:
     """Every event of the run: those of all cameras in order of time, each followed by what it means for the site."""
     streams = [_tracked(each, site.thresholds, progress, looked) for each in footage]
     state = people.initial(site)

@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,20 @@ import cv2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from spoton import site_file
 from spoton.config import DEFAULT_PORT
 from spoton.errors import InputError, SpotOnError
-from spoton.sim.demo_score import render, score
+from spoton.sim.demo_offline import watch
+from spoton.sim.demo_score import render, score, scored
+from spoton.sim.floor import SimulatedFloor
 from spoton.sim.plan import plan_picture
 from spoton.sim.plaza import Plaza
+from spoton.sim.scenario import Scenario
 from spoton.sim.site_text import site_toml
+from spoton.sim.world import World
+from spoton.vision.choose import make_embedder
+from spoton.vision.eyes import Eyes
+from spoton.vision.weights import default_folder
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
@@ -43,11 +51,30 @@ class Wishes:
     seconds: float | None
     headless: bool
     as_json: bool
-    people: int
+    people: int | None
     seed: int
     port: int | None
     data: Path | None
     detector: str
+    cameras: int = 4
+    mode: str = "live"
+
+
+WIDE = Scenario(cameras=8, rig="gaps", people=30, floor_m=(36.0, 14.0), returns=0.5)
+"""The site of eight cameras, four in the middle that overlap and two pairs that do not: walkers are out of all views
+between them, and when they leave the hall and come back.
+"""
+MODES = ("live", "every-frame", "detections")
+
+
+def world_of(wishes: Wishes) -> World:
+    """The simulated site that was asked for; InputError for a number of cameras that no site has."""
+    if wishes.cameras == 4:
+        return Plaza(wishes.seed, 12 if wishes.people is None else wishes.people)
+    if wishes.cameras == 8:
+        people = WIDE.people if wishes.people is None else wishes.people
+        return SimulatedFloor(replace(WIDE, seed=wishes.seed, people=people))
+    raise InputError(f"--cameras = {wishes.cameras}", remedy="choose 4, which see one plaza, or 8, with blind gaps")
 
 
 def run(wishes: Wishes) -> None:
@@ -57,7 +84,12 @@ def run(wishes: Wishes) -> None:
     """
     if wishes.seconds is not None and not wishes.seconds > 0:
         raise InputError(f"--seconds = {wishes.seconds}", remedy="give a number above 0")
-    plaza = Plaza(wishes.seed, wishes.people)
+    if wishes.mode not in MODES:
+        raise InputError(f"--mode = {wishes.mode!r}", remedy=f"choose from {', '.join(MODES)}")
+    plaza = world_of(wishes)
+    if wishes.mode != "live":
+        _show(_offline(plaza, wishes), wishes)
+        return
     with _folder(wishes.data) as folder:
         epoch_us = time.time_ns() // 1000
         _write_site(plaza, folder, epoch_us, wishes.detector)
@@ -66,10 +98,32 @@ def run(wishes: Wishes) -> None:
             _wait_until_up(worker, folder, port)
             _watch(worker, folder, port, wishes)
         result = score(plaza, folder / "data" / "log", epoch_us)
+    _show(result, wishes)
+
+
+def _show(result: dict[str, Any], wishes: Wishes) -> None:
     if wishes.as_json:
         print(json.dumps(result))
     else:
         render(result, Console())
+
+
+def _offline(world: World, wishes: Wishes) -> dict[str, Any]:
+    if not wishes.headless or wishes.seconds is None:
+        raise InputError(f"--mode {wishes.mode} has no page to show", remedy="add --headless --seconds 60")
+    if wishes.mode == "detections" and not isinstance(world, SimulatedFloor):
+        raise InputError("--mode detections needs the wide site", remedy="add --cameras 8")
+    site = site_file.parse(_site_text(world, 0, wishes.detector), "demo")
+    weights = default_folder(os.environ)
+    eyes = Eyes(None, site.detector, weights, make_embedder(site.embedder, weights_dir=weights))
+    bars = Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=Console(stderr=True),
+        transient=True,
+    )  # fmt: skip
+    frames = round(wishes.seconds * world.fps)
+    with bars:
+        watched = watch(world, site, frames, None if wishes.mode == "detections" else eyes, bars)
+    return scored(world, *watched, epoch_us=0, mode=wishes.mode)
 
 
 @contextmanager
@@ -87,9 +141,13 @@ def _folder(given: Path | None) -> Iterator[Path]:
     yield folder
 
 
-def _write_site(plaza: Plaza, folder: Path, epoch_us: int, detector: str) -> None:
+def _site_text(plaza: World, epoch_us: int, detector: str) -> str:
     text = site_toml(plaza, name="plaza", epoch_us=epoch_us)
-    (folder / "site.toml").write_text(text.replace("[site]\n", f"[site]\ndetector = {json.dumps(detector)}\n", 1))
+    return text.replace("[site]\n", f"[site]\ndetector = {json.dumps(detector)}\n", 1)
+
+
+def _write_site(plaza: World, folder: Path, epoch_us: int, detector: str) -> None:
+    (folder / "site.toml").write_text(_site_text(plaza, epoch_us, detector))
     cv2.imwrite(str(folder / "plan.png"), cv2.cvtColor(plan_picture(plaza), cv2.COLOR_RGB2BGR))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -15,21 +17,36 @@ from spoton.errors import SpotOnError
 from spoton.log.reader import LogReader
 from spoton.offline.mot_text import FloorRows
 from spoton.offline.scores import floor_errors_m, score_floor
-from spoton.sim.plaza import Plaza
+from spoton.sim.returns import returns
+from spoton.sim.world import World
 
 LONGEST_S = 600.0
 """Of a long run the last ten minutes are scored."""
 
 
-def score(plaza: Plaza, log: Path, epoch_us: int) -> dict[str, Any]:
+def score(plaza: World, log: Path, epoch_us: int) -> dict[str, Any]:
+    """The figures of a demo that ran live, from its log; see ``scored``."""
+    return scored(plaza, *_read(log), epoch_us=epoch_us, mode="live")
+
+
+def scored(
+    plaza: World,
+    frames: Mapping[str, list[int]],
+    located: list[events.PeopleLocated],
+    detectors: set[str],
+    *,
+    epoch_us: int,
+    mode: str,
+) -> dict[str, Any]:
     """The demo's figures, every frame counted from the first that a camera delivered to the last tick.
 
-    Truth is everyone on the plaza whom at least one camera has in its picture from foot to head; found is everyone
-    whom SpotOn placed on it. ``fps_per_camera`` is the slowest camera's, counted from its own first frame.
+    frames: by camera those that were looked at. epoch_us: event time of frame 0. mode: how it was watched. Truth is
+    everyone on the floor whom at least one camera has in its picture from foot to head; found is everyone whom SpotOn
+    placed where a camera can see them so. ``fps_per_camera`` is the slowest camera's, counted from its own first frame.
+    ``rank1_after_return`` is the share of ``returns`` (see ``returns.Returns``) with the same id, None without any.
 
     Raises SpotOnError when nobody was located: there is nothing to score then.
     """
-    frames, located, detectors = _read(log)
     if not located or not frames:
         raise SpotOnError("the demo ran too short to score anything", remedy="give it 10 seconds or more")
 
@@ -38,7 +55,8 @@ def score(plaza: Plaza, log: Path, epoch_us: int) -> dict[str, Any]:
 
     last = frame_of(located[-1].at)
     first = max(min(min(seen) for seen in frames.values()), last - round(LONGEST_S * plaza.fps))
-    truth = _truth(plaza, first, last)
+    everyone = _truth(plaza, first, last)
+    truth = everyone.only(np.any(plaza.seeing(everyone.floor_m), axis=1))
     found = _rows(
         [
             (frame_of(tick.at), one.number, one.x_m, one.y_m)
@@ -49,6 +67,7 @@ def score(plaza: Plaza, log: Path, epoch_us: int) -> dict[str, Any]:
         plaza,
         first,
     )
+    again = returns(everyone.only(_glimpsed(plaza, everyone)), truth, found, plaza.fps)
     scores = score_floor(truth, found)
     errors_m = floor_errors_m(truth, found)
     duration_s = (last - first + 1) / plaza.fps
@@ -66,6 +85,15 @@ def score(plaza: Plaza, log: Path, epoch_us: int) -> dict[str, Any]:
         "persons_found": len(np.unique(found.ids)),
         "cameras": len(frames),
         "seconds": round(duration_s, 1),
+        "mode": mode,
+        "rank1_after_return": None if again.rank1 is None else round(100 * again.rank1, 2),
+        "returns": again.returns,
+        "returns_unmatched": again.unmatched,
+        "switches_on_return": again.switches_on_return,
+        "switches_in_view": again.switches_in_view,
+        "misses": scores.misses,
+        "false_positives": scores.false_positives,
+        "truth": scores.truth,
     }
 
 
@@ -92,20 +120,31 @@ def _read(log: Path) -> tuple[dict[str, list[int]], list[events.PeopleLocated], 
     return frames, located, detectors
 
 
-def _truth(plaza: Plaza, first: int, last: int) -> FloorRows:
+def _truth(plaza: World, first: int, last: int) -> FloorRows:
+    """Everyone on the floor, seen or not; frames counted from 1."""
     rows: list[tuple[int, int, float, float]] = []
     for n in range(first, last + 1):
         ids, floor_m = plaza.truth(n)
         rows.extend((n, int(i), x, y) for i, (x, y) in zip(ids, floor_m, strict=True))
-    return _rows(rows, plaza, first)
+    return _numbered(np.array(rows, dtype=np.float64).reshape(-1, 4), first)
 
 
-def _rows(rows: list[tuple[int, int, float, float]], plaza: Plaza, first: int) -> FloorRows:
-    """Rows on the plaza and in some camera's picture; frames counted from 1."""
+def _glimpsed(plaza: World, rows: FloorRows) -> NDArray[np.bool_]:
+    """(K,) of whom foot, middle or head is in some camera's picture."""
+    ends = [np.column_stack((rows.floor_m, np.full(len(rows.floor_m), z))) for z in (0.0, 0.9, 1.75)]
+    return np.asarray(np.any([view.sees(points) for view in plaza.views for points in ends], axis=0))
+
+
+def _rows(rows: list[tuple[int, int, float, float]], plaza: World, first: int) -> FloorRows:
+    """Rows on the floor and in some camera's picture; frames counted from 1."""
     table = np.array(rows, dtype=np.float64).reshape(-1, 4)
     size_m = np.asarray(plaza.layout.size_m)
     table = table[np.all((table[:, 2:] >= 0) & (table[:, 2:] <= size_m), axis=1)]
     table = table[np.any(plaza.seeing(table[:, 2:]), axis=1)]
+    return _numbered(table, first)
+
+
+def _numbered(table: NDArray[np.float64], first: int) -> FloorRows:
     return FloorRows(
         frames=table[:, 0].astype(np.int64) - first + 1, ids=table[:, 1].astype(np.int64), floor_m=table[:, 2:]
     )
@@ -113,9 +152,14 @@ def _rows(rows: list[tuple[int, int, float, float]], plaza: Plaza, first: int) -
 
 def render(result: dict[str, Any], console: Console) -> None:
     """The figures as a small table."""
-    table = Table(title=f"The plaza, {result['seconds']:g} s, against the exact truth", show_header=False)
+    table = Table(
+        title=f"The site, {result['seconds']:g} s, {result['mode']}, against the exact truth", show_header=False
+    )
     table.add_row("identity (IDF1)", f"{result['idf1']:.1f} %")
     table.add_row("accuracy (MOTA)", f"{result['mota']:.1f} %")
+    if result["returns"]:
+        again = f"{result['rank1_after_return']:.1f} % of {result['returns']}"
+        table.add_row("the same id after leaving all views", again)
     error_m = result["floor_error_median_m"]
     table.add_row("median error on the floor", "no data" if error_m is None else f"{error_m:.2f} m")
     table.add_row("frames per second and camera", f"{result['fps_per_camera']:.1f} of 10, {result['cameras']} cameras")

@@ -1,4 +1,4 @@
-"""The plaza's walls and gates, and the things that stand on it. World axes in metres: x east, y north, z up."""
+"""Walls and gates of a simulated floor, and what stands on it. World axes in metres: x east, y north, z up."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Layout:
     passage_m: float
     gates: tuple[Gate, ...]
     blocks: tuple[Block, ...]
-    fountain: Fountain
+    fountain: Fountain | None
 
     def discs_m(self) -> Floats:
         """(M, 3) x, y, radius: discs that cover what people must walk around."""
-        discs = [(*self.fountain.centre_m, self.fountain.radius_m)]
+        discs = [(*self.fountain.centre_m, self.fountain.radius_m)] if self.fountain else []
         for block in (block for block in self.blocks if block.kind != "foot"):
             low, high = np.array(block.low_m[:2]), np.array(block.high_m[:2])
             width = high - low
@@ -70,7 +70,7 @@ class Layout:
                 share = (k + 0.5) / count
                 middle = low + width * np.where(width == width.max(), share, 0.5)
                 discs.append((float(middle[0]), float(middle[1]), radius))
-        return np.array(discs)
+        return np.array(discs).reshape(-1, 3)
 
     def walkable(self, floor_m: Floats, margin_m: float = 0.3) -> NDArray[np.bool_]:
         """Which of the (..., 2) floor points lie in the plaza, in a gate, or in the passage behind one."""
@@ -112,3 +112,23 @@ def plaza_layout() -> Layout:
     planters = (_planter(3.2, 3.1), _planter(12.8, 3.1), _planter(3.2, 9.1), _planter(12.8, 9.1))
     blocks = (*planters, *_bench(8.0, 3.2), *_bench(8.0, 9.0))
     return Layout((16.0, 12.0), 9.0, 2.6, 2.4, gates, blocks, Fountain((8.0, 6.1), 1.2, 0.5))
+
+
+def hall_layout(size_m: tuple[float, float]) -> Layout:
+    """A walled floor of any size with nothing on it and a gate every dozen metres of wall, two at least."""
+    width, depth = size_m
+    gates = []
+    walls = (
+        ("south", width, (0.0, 1.0)), ("north", width, (0.0, -1.0)), ("west", depth, (1.0, 0.0)),
+        ("east", depth, (-1.0, 0.0)),
+    )  # fmt: skip
+    for name, length, inward in walls:
+        count = max(1, round(length / 12.0))
+        for k in range(count):
+            # Gates that face each other are not opposite, so that ways across the floor differ.
+            along = length * (k + (0.4 if name in ("south", "east") else 0.6)) / count
+            origin = {
+                "south": (along, 0.0), "north": (along, depth), "west": (0.0, along), "east": (width, along)
+            }[name]  # fmt: skip
+            gates.append(Gate(f"{name}-{k + 1}", origin, inward, 2.4))
+    return Layout(size_m, 9.0, 2.6, 2.4, tuple(gates), (), None)

@@ -1,4 +1,4 @@
-"""The floor plan of the plaza, drawn like an architect's: light ground, solid walls, water, green, quiet shadows."""
+"""The plan of a simulated floor, drawn like an architect's: light ground, solid walls, water, green, quiet shadows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton.sim.layout import Block, Layout
-from spoton.sim.plaza import Plaza
+from spoton.sim.layout import Block, Fountain, Layout
+from spoton.sim.world import World
 
 Raster = NDArray[np.uint8]
 Rgb = tuple[int, int, int]
@@ -54,7 +54,7 @@ class _Sheet:
         cv2.line(self.picture, self.point(*start), self.point(*end), colour, wide, cv2.LINE_AA)
 
 
-def plan_picture(plaza: Plaza) -> Raster:
+def plan_picture(plaza: World) -> Raster:
     """The plan as an RGB picture (H, W, 3), north up, with ``PLAN_MARGIN_M`` of walls around the floor."""
     layout = plaza.layout
     sheet = _Sheet(layout.size_m)
@@ -63,7 +63,8 @@ def plan_picture(plaza: Plaza) -> Raster:
     _draw_walls(sheet, layout)
     for block in (block for block in layout.blocks if block.kind != "foot"):
         _draw_block(sheet, block)
-    _draw_fountain(sheet, layout)
+    if layout.fountain is not None:
+        _draw_fountain(sheet, layout.fountain)
     height, width = (side // FINER for side in sheet.picture.shape[:2])
     return np.asarray(cv2.resize(sheet.picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -81,7 +82,8 @@ def _draw_floor(sheet: _Sheet, layout: Layout) -> None:
                 sheet.line((x, y), (x, y - 0.4), LINE, 0.012)
     for x in (5.6, 10.4):
         sheet.box((x - 0.2, 0.8), (x + 0.2, depth - 0.8), BORDER)
-    sheet.disc(*layout.fountain.centre_m, layout.fountain.radius_m + 0.7, BORDER)
+    if layout.fountain is not None:
+        sheet.disc(*layout.fountain.centre_m, layout.fountain.radius_m + 0.7, BORDER)
 
 
 def _cast_shadows(sheet: _Sheet, layout: Layout) -> None:
@@ -99,8 +101,9 @@ def _cast_shadows(sheet: _Sheet, layout: Layout) -> None:
         start = sheet.point(block.low_m[0] + drop, block.high_m[1] - drop)
         end = sheet.point(block.high_m[0] + drop, block.low_m[1] - drop)
         cv2.rectangle(shade, start, end, dark, -1)
-    x, y = layout.fountain.centre_m
-    cv2.circle(shade, sheet.point(x + drop, y - drop), round(layout.fountain.radius_m * sheet.scale), dark, -1)
+    if layout.fountain is not None:
+        x, y = layout.fountain.centre_m
+        cv2.circle(shade, sheet.point(x + drop, y - drop), round(layout.fountain.radius_m * sheet.scale), dark, -1)
     shade = cv2.GaussianBlur(shade, (0, 0), 0.07 * sheet.scale).astype(np.uint8)
     sheet.picture = cv2.multiply(sheet.picture, cv2.merge([shade] * 3), scale=1 / 255).astype(np.uint8)
 
@@ -146,8 +149,8 @@ def _draw_block(sheet: _Sheet, block: Block) -> None:
         sheet.disc(x, y, size, (red, green, blue))
 
 
-def _draw_fountain(sheet: _Sheet, layout: Layout) -> None:
-    (x, y), radius = layout.fountain.centre_m, layout.fountain.radius_m
+def _draw_fountain(sheet: _Sheet, fountain: Fountain) -> None:
+    (x, y), radius = fountain.centre_m, fountain.radius_m
     sheet.disc(x, y, radius, STONE)
     sheet.disc(x, y, radius, (180, 176, 168), 0.02)
     sheet.disc(x, y, radius - 0.18, WATER)

@@ -124,6 +124,19 @@ class Plaza:
         head = np.column_stack((floor_m, np.full(len(floor_m), height_m)))
         return np.stack([view.sees(foot) & view.sees(head) for view in self.views], axis=1)
 
+    def comes(self, n: int, camera: int) -> bool:
+        """Every frame of the plaza's cameras arrives."""
+        return True
+
+    def url(self, camera: int, epoch_us: int | None = None) -> str:
+        """The address under which ``open_simulated`` gives this camera of this plaza."""
+        width, height = self.size_px
+        url = f"sim://plaza?camera={camera}&seed={self.seed}&people={self.people}&fps={self.fps:g}"
+        url += f"&cameras={len(self.views)}"
+        if (width, height) != (640, 480):
+            url += f"&width={width}&height={height}"
+        return url if epoch_us is None else f"{url}&epoch_us={epoch_us}"
+
     def _bodies(self, now: Instant) -> tuple[Floats, Floats, list[Dress]]:
         people = [self._person(int(person)) for person in now.ids]
         heights = np.array([looks.height_m for looks, _ in people])

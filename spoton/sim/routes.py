@@ -62,6 +62,8 @@ def route_of(seed: int, person: int, layout: Layout, *, begins_inside: bool = Fa
 
 def _around_fountain(points: Floats, pauses: Floats, layout: Layout) -> tuple[Floats, Floats]:
     """The same way with a point beside the fountain wherever a leg would lead through it."""
+    if layout.fountain is None:
+        return points, pauses
     centre, radius = np.array(layout.fountain.centre_m), layout.fountain.radius_m
     way, rests = [points[0]], [pauses[0]]
     for begin, end, rest in zip(points[:-1], points[1:], pauses[1:], strict=True):

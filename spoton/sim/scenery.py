@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton.sim.layout import Block, Layout
+from spoton.sim.layout import Block, Fountain, Layout
 from spoton.sim.rig import View
 from spoton.sim.surfaces import FACADE_PPM, PAVING_PPM, SHADE, SUN, Raster, facade, gate_along_m, paving
 
@@ -85,8 +85,10 @@ def scenery(seed: int, layout: Layout, view: View) -> Scenery:
         _paint_wall(canvas, seed, layout, view, wall)
     for block in layout.blocks:
         _paint_block(canvas.part(*_window(view, block.low_m, block.high_m)), seed, block)
-    (x, y), wide, high = layout.fountain.centre_m, layout.fountain.radius_m, layout.fountain.height_m + 1.0
-    _paint_fountain(canvas.part(*_window(view, (x - wide, y - wide, 0.0), (x + wide, y + wide, high))), layout)
+    if layout.fountain is not None:
+        (x, y), wide, high = layout.fountain.centre_m, layout.fountain.radius_m, layout.fountain.height_m + 1.0
+        window = _window(view, (x - wide, y - wide, 0.0), (x + wide, y + wide, high))
+        _paint_fountain(canvas.part(*window), layout.fountain)
     width, height = view.size_px
     picture = cv2.resize(canvas.colour, (width, height), interpolation=cv2.INTER_AREA)
     picture = cv2.GaussianBlur(picture, (0, 0), 0.55)
@@ -151,6 +153,8 @@ def _in_shade(layout: Layout, x: Floats, y: Floats) -> NDArray[np.bool_]:
             rise = block.low_m[2] + share * (block.high_m[2] - block.low_m[2])
             sx, sy = x - per_m[0] * rise, y - per_m[1] * rise
             shaded |= (sx > block.low_m[0]) & (sx < block.high_m[0]) & (sy > block.low_m[1]) & (sy < block.high_m[1])
+    if layout.fountain is None:
+        return shaded
     (fx, fy), radius = layout.fountain.centre_m, layout.fountain.radius_m
     for share in (0.5, 1.0):
         rise = layout.fountain.height_m * share
@@ -234,8 +238,8 @@ def _paint_block(canvas: _Canvas, seed: int, block: Block) -> None:
         canvas.hit(on, t, np.where(leafy[..., None], green, plain) * np.where(slat, 0.6, 1.0)[..., None])
 
 
-def _paint_fountain(canvas: _Canvas, layout: Layout) -> None:
-    (fx, fy), radius, height = layout.fountain.centre_m, layout.fountain.radius_m, layout.fountain.height_m
+def _paint_fountain(canvas: _Canvas, fountain: Fountain) -> None:
+    (fx, fy), radius, height = fountain.centre_m, fountain.radius_m, fountain.height_m
     _paint_drum(canvas, fx, fy, radius, 0.0, height, (168.0, 162.0, 154.0))
     for level, inner, outer, colour in (
         (height, radius - 0.18, radius, (196.0, 190.0, 180.0)),

@@ -1,4 +1,7 @@
-"""A simulated camera as a live frame source: ``sim://plaza?camera=0&seed=7&people=12&fps=10&cameras=4``."""
+"""A simulated camera as a live frame source: ``sim://plaza?camera=0&seed=7&people=12&fps=10&cameras=4``.
+
+``sim://floor`` is a floor of any size, its query a ``Scenario``: ``sim://floor?camera=0&floor=60x40&people=100&rig=grid``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from collections.abc import Callable, Iterator
 from urllib.parse import parse_qsl, urlsplit
 
 from spoton.errors import InputError, SourceError
+from spoton.sim.floor import SimulatedFloor
 from spoton.sim.plaza import Plaza
+from spoton.sim.scenario import from_values
+from spoton.sim.world import World
 from spoton.vision.protocols import Frame
 
 DEFAULTS = {"camera": 0, "seed": 7, "people": 12, "fps": 10.0, "cameras": 4, "width": 640, "height": 480}
@@ -15,7 +21,7 @@ MICROSECONDS = 1_000_000
 
 
 class SimulatedCamera:
-    """One camera of a plaza, read live: frame n is due at ``epoch_us + round(n * 1e6 / fps)``.
+    """One camera of a simulated site, read live: frame n is due at ``epoch_us + round(n * 1e6 / fps)``.
 
     Like a real camera it never lags: a reader that is more than one frame late gets the newest frame, and the index
     jumps. ``skipped`` counts the frames left out. All cameras with one epoch show the same world at the same index.
@@ -25,7 +31,7 @@ class SimulatedCamera:
 
     def __init__(
         self,
-        plaza: Plaza,
+        plaza: World,
         camera: int,
         *,
         clock_us: Callable[[], int],
@@ -46,7 +52,8 @@ class SimulatedCamera:
             self.epoch_us = self._clock_us()
         n = max(start_index, self._newest_due(), 0)
         while self._waited_for(n):
-            yield Frame(n, self.due_us(n), self._plaza.picture(n, self._camera))
+            if self._plaza.comes(n, self._camera):
+                yield Frame(n, self.due_us(n), self._plaza.picture(n, self._camera))
             newest = self._newest_due()
             if newest > n + 1:
                 self.skipped += newest - n - 1
@@ -79,16 +86,19 @@ class SimulatedCamera:
 def open_simulated(
     url: str, *, clock_us: Callable[[], int], wait_s: Callable[[float], object] | None = None
 ) -> SimulatedCamera:
-    """The camera that a ``sim://plaza`` URL names, its background painted and ready to read.
+    """The camera that a ``sim://plaza`` or ``sim://floor`` URL names, its background painted and ready to read.
 
-    Query keys, all optional: camera, seed, people, fps, cameras, width, height, and ``epoch_us``, the UTC microsecond
-    of frame 0, which all cameras of one site share; without it frame 0 is due when reading begins by ``clock_us``.
+    Query keys of a floor, all optional: camera, epoch_us, and those of ``scenario.from_values``. Of the plaza: camera,
+    seed, people, fps, cameras, width, height, epoch_us. ``epoch_us`` is the UTC microsecond of frame 0, which all
+    cameras of one site share; without it frame 0 is due when reading begins by ``clock_us``.
 
     Raises SourceError for another host, an unknown key or a value that is no number or out of range.
     """
     parts = urlsplit(url)
-    if parts.scheme != "sim" or parts.netloc != "plaza":
+    if parts.scheme != "sim" or parts.netloc not in ("plaza", "floor"):
         raise SourceError(f"{url}: no such simulated site", remedy="write sim://plaza?camera=0&seed=7")
+    if parts.netloc == "floor":
+        return _floor_camera(url, dict(parse_qsl(parts.query, keep_blank_values=True)), clock_us, wait_s)
     values: dict[str, float] = dict(DEFAULTS)
     for key, text in parse_qsl(parts.query, keep_blank_values=True):
         if key not in (*DEFAULTS, "epoch_us"):
@@ -103,5 +113,24 @@ def open_simulated(
     try:
         plaza = Plaza(int(values["seed"]), int(values["people"]), int(values["cameras"]), values["fps"], size_px)
         return SimulatedCamera(plaza, int(values["camera"]), clock_us=clock_us, epoch_us=epoch_us, wait_s=wait_s)
+    except InputError as error:
+        raise SourceError(f"{url}: {error.problem}", remedy=error.remedy) from error
+
+
+def _floor_camera(
+    url: str, given: dict[str, str], clock_us: Callable[[], int], wait_s: Callable[[float], object] | None
+) -> SimulatedCamera:
+    numbers: dict[str, int | None] = {"camera": 0, "epoch_us": None}
+    for key in numbers.keys() & given.keys():
+        text = given.pop(key)
+        try:
+            numbers[key] = int(text)
+        except ValueError:
+            raise SourceError(f"{url}: {key} = {text!r} is not a number", remedy=f"write {key} as a number") from None
+    try:
+        floor = SimulatedFloor(from_values(given))
+        return SimulatedCamera(
+            floor, numbers["camera"] or 0, clock_us=clock_us, epoch_us=numbers["epoch_us"], wait_s=wait_s
+        )
     except InputError as error:
         raise SourceError(f"{url}: {error.problem}", remedy=error.remedy) from error

@@ -33,8 +33,10 @@ def paving(seed: int, layout: Layout, margin_m: float) -> Raster:
     x: Floats = (np.arange(width) / PAVING_PPM - margin_m).astype(np.float32)
     y: Floats = (layout.size_m[1] + margin_m - np.arange(depth) / PAVING_PPM).astype(np.float32)
     level = 172 + _slabs(rng, x, y, 0.8, 7.0, 26.0)
-    fx, fy = layout.fountain.centre_m
-    ring = np.hypot(x - fx, (y - fy)[:, None]) - layout.fountain.radius_m
+    ring = np.full(level.shape, np.inf)
+    if layout.fountain is not None:
+        fx, fy = layout.fountain.centre_m
+        ring = np.hypot(x - fx, (y - fy)[:, None]) - layout.fountain.radius_m
     setts = _slabs(rng, x, y, 0.4, 6.0, 20.0)
     band = ((np.abs(x - 5.6) < 0.2) | (np.abs(x - 10.4) < 0.2)) & (ring > 0.7)
     level[band] = 146 + setts[band]

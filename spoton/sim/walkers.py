@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spoton.sim.layout import Layout
 from spoton.sim.routes import Route, free_points, route_of
+from spoton.sim.steering import fan, time_to_touch
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -177,43 +178,22 @@ def _wanted(crowd: Crowd) -> Floats:
     return np.asarray(gap / gap_m[:, None] * speed[:, None])
 
 
-def _fan(wanted: Floats, current: Floats) -> tuple[Floats, Floats]:
-    """(N, C) x and y of velocities to choose from: around the wanted one, the current one, and standing still."""
-    turn = np.radians([0, 14, -14, 30, -30, 52, -52, 80, -80, 115, -115])
-    x = wanted[:, :1] * np.cos(turn) - wanted[:, 1:] * np.sin(turn)
-    y = wanted[:, :1] * np.sin(turn) + wanted[:, 1:] * np.cos(turn)
-    still = np.zeros((len(wanted), 1))
-    x = np.concatenate((x, 0.5 * x, current[:, :1], still), axis=1)
-    return x, np.concatenate((y, 0.5 * y, current[:, 1:], still), axis=1)
-
-
-def _time_to_touch(gap: tuple[Floats, Floats], nearing: tuple[Floats, Floats], radius: Floats | float) -> Floats:
-    """Seconds until what lies at ``gap`` and nears with ``nearing`` comes within ``radius``; inf for never."""
-    (x, y), (u, v) = gap, nearing
-    a = u * u + v * v + 1e-9
-    b = x * u + y * v
-    c = x * x + y * y - radius * radius
-    root = b * b - a * c
-    time = np.maximum(b - np.sqrt(np.maximum(root, 0.0)), 0.0) / a
-    return np.where((root > 0) & (b > 0), time, np.inf)
-
-
 def _steer(crowd: Crowd, wanted: Floats, layout: Layout, discs_m: Floats) -> Floats:
     """(N, 2) the velocity each walker picks."""
     x, y = crowd.floor_m.T
     u, v = crowd.velocity_mps.T
-    fan_u, fan_v = _fan(wanted, crowd.velocity_mps)
+    fan_u, fan_v = fan(wanted, crowd.velocity_mps)
     gap = ((x[None, :] - x[:, None])[:, None], (y[None, :] - y[:, None])[:, None])
     # Each of two walkers leaves half of the way round to the other; who stands still leaves all of it.
     share = np.where(crowd.wait_s > 0.0, 1.0, 2.0)
     rest_u = np.where(crowd.wait_s > 0.0, 0.0, u[:, None] + u)[:, None]
     rest_v = np.where(crowd.wait_s > 0.0, 0.0, v[:, None] + v)[:, None]
     nearing = (fan_u[:, :, None] * share - rest_u, fan_v[:, :, None] * share - rest_v)
-    touch = _time_to_touch(gap, nearing, BODY_M)
+    touch = time_to_touch(gap, nearing, BODY_M)
     apart = ~(crowd.present[:, None] & crowd.present) | np.eye(len(x), dtype=bool)
     touch = np.where(apart[:, None], np.inf, touch).min(axis=2, initial=np.inf)
     rim = ((discs_m[:, 0] - x[:, None])[:, None], (discs_m[:, 1] - y[:, None])[:, None])
-    solid = _time_to_touch(rim, (fan_u[:, :, None], fan_v[:, :, None]), discs_m[:, 2] + CLEARANCE_M).min(axis=2)
+    solid = time_to_touch(rim, (fan_u[:, :, None], fan_v[:, :, None]), discs_m[:, 2] + CLEARANCE_M).min(axis=2)
     soonest = np.minimum(touch, np.where(solid < 1.6, solid, np.inf))
     danger = np.where(soonest < HORIZON_S, 1.1 / (soonest + 0.15) - 1.1 / (HORIZON_S + 0.15), 0.0)
     effort = np.hypot(fan_u - wanted[:, :1], fan_v - wanted[:, 1:])
