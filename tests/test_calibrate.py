@@ -9,10 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from typer.testing import CliRunner
 
 from spoton import adjustment, site_file
-from spoton.calibration import imports, points_file, rewrite
+from spoton.calibration import imports, page, points_file, rewrite
 from spoton.calibration.draft import as_given, by_points, uncertainty
 from spoton.calibration.fit import Intrinsics, fit
 from spoton.calibration.grid import grid
@@ -522,3 +523,134 @@ def test_points_are_kept_as_points_where_no_lens_is_known():
     draft = by_points(CameraSite("north"), SIZE_PX, pairs, None)
     assert draft.after.calibration == pairs
     assert isinstance(draft.fitted.calibration, Homography)
+
+
+# --- the page ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def table(plaza):
+    """A running page over the plaza's north camera, with the floor's true points: folder, url, pixels, metres."""
+    folder, _, image, floor = plaza
+    text = SITE.replace(
+        'name = "plaza" # short', 'name = "plaza" # short\n\n[floor]\nsize_m = [60, 60]\norigin_m = [-30, -30]'
+    )
+    (folder / "site.toml").write_text(text)
+    site = site_file.parse(text, str(folder / "site.toml"))
+    picture = np.full((720, 1280, 3), 60, np.uint8)
+    desk = page.desk(folder / "site.toml", text, site, site.camera("north"), picture, None)
+    async with TestServer(page.create(desk)) as server:
+        yield folder, server, image, floor
+
+
+def listed(image, floor):
+    return [
+        {"image_px": a, "floor_m": b}
+        for a, b in zip(np.asarray(image).tolist(), np.asarray(floor).tolist(), strict=True)
+    ]
+
+
+async def test_the_page_gets_every_figure_from_the_server(table):
+    folder, server, image, floor = table
+    async with TestClient(server) as client:
+        session = await (await client.get("/session")).json()
+        assert session["camera"] == "north"
+        assert session["size_px"] == [1280, 720]
+        nothing = await client.post("/preview", json={})
+        assert nothing.status == 400
+        told = await (await client.post("/fit", json={"points": listed(image, floor)})).json()
+        assert told["after"]["rms_px"] < 1e-6
+        assert len(told["drawn"]["lines"]) > 6
+        place = await (await client.post("/place", json={"image_px": image[3].tolist()})).json()
+        np.testing.assert_allclose(place["floor_m"], floor[3], atol=1e-6)
+        assert place["ellipse"]["long_m"] >= place["ellipse"]["short_m"] > 0
+        back = await (await client.post("/place", json={"floor_m": floor[3].tolist()})).json()
+        np.testing.assert_allclose(back["image_px"], image[3], atol=1e-6)
+        too_few = await client.post("/fit", json={"points": listed(image[:3], floor[:3])})
+        assert too_few.status == 400
+        assert "too few" in (await too_few.json())["error"]
+    assert "homography = [" in (folder / "site.toml").read_text()
+
+
+async def test_nothing_is_saved_that_was_not_shown(table):
+    folder, server, image, floor = table
+    before = (folder / "site.toml").read_text()
+    async with TestClient(server) as client:
+        await client.post("/fit", json={"points": listed(image, floor)})
+        shown = await (await client.post("/preview", json={})).json()
+        assert "+points = [" in shown["difference"]
+        await client.post("/fit", json={"points": listed(image[:9], floor[:9])})
+        stale = await client.post("/save", json={"draft": shown["draft"], "seen": shown["seen"]})
+        assert stale.status == 400
+        assert "changed since it was shown" in (await stale.json())["error"]
+        assert (folder / "site.toml").read_text() == before
+        shown = await (await client.post("/preview", json={})).json()
+        saved = await client.post("/save", json={"draft": shown["draft"], "seen": shown["seen"]})
+        assert saved.status == 200
+    north = site_file.parse((folder / "site.toml").read_text(), "site.toml").camera("north")
+    assert len(north.calibration.image_px) == 9
+    assert north.size_px == SIZE_PX
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.example:8322"}, {"Origin": "http://evil.example"}], ids=["other name", "other page"]
+)
+async def test_other_pages_may_not_ask(table, headers):
+    _, server, _, _ = table
+    async with TestClient(server) as client:
+        assert (await client.post("/preview", json={}, headers=headers)).status == 403
+        assert (await client.post("/fit", data="x", headers={"Content-Type": "text/plain"})).status == 400
+
+
+async def test_pairs_are_clicked_in_a_browser_and_saved(table, chromium):
+    folder, server, _, _ = table
+    tab = await chromium.open(str(server.make_url("/")), width=1440, height=900)
+    await tab.until("document.documentElement.dataset.ready === '1'")
+
+    async def click(canvas, world, flip):
+        # Where the whole picture, or the floor's 60 m and its margin, lies in the canvas.
+        left, top, width, height = await tab.run(
+            f"(() => {{ const r = document.getElementById('{canvas}').getBoundingClientRect();"
+            " return [r.left, r.top, r.width, r.height]; })()"
+        )
+        box = (0, 0, 1280, 720) if not flip else (-34.8, -34.8, 34.8, 34.8)
+        scale = min(width / (box[2] - box[0]), height / (box[3] - box[1]))
+        x = left + width / 2 + scale * (world[0] - (box[0] + box[2]) / 2)
+        y = top + height / 2 + (-scale if flip else scale) * (world[1] - (box[1] + box[3]) / 2)
+        for kind in ("mousePressed", "mouseReleased"):
+            await tab.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    # A made-up camera that looks straight down, 25 px to a metre.
+    for world in ((-20, -12), (20, -10), (18, 12), (-19, 11), (2, 3), (-8, 6)):
+        await click("picture", (640 + 25 * world[0], 360 - 25 * world[1]), False)
+        await click("floor", world, True)
+    await tab.until("document.querySelectorAll('#rows tr').length === 6 && !document.getElementById('review').disabled")
+    said = await tab.run("document.getElementById('sum-after').textContent")
+    assert "homography by 6 points" in said
+    assert await tab.run("[...document.querySelectorAll('#rows tr')].every((row) => !row.classList.contains('out'))")
+    assert await tab.run("Number(document.querySelector('#rows tr td:nth-child(7)').textContent) < 0.1")
+    await tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=400, y=450)
+    await tab.until("document.getElementById('picture-at').textContent.includes('95 % within')")
+    before = (folder / "site.toml").read_text()
+    await tab.run("document.getElementById('review').click()")
+    await tab.until(
+        "document.getElementById('dialog').open && document.querySelectorAll('#difference .plus').length > 4"
+    )
+    assert (folder / "site.toml").read_text() == before
+    await tab.run("document.getElementById('save').click()")
+    await tab.until("document.getElementById('hint').textContent.startsWith('saved in')")
+    north = site_file.parse((folder / "site.toml").read_text(), "site.toml").camera("north")
+    there = floor_view(north.calibration, north.size_px).to_floor(np.array([[640.0, 360.0]])).floor_m[0]
+    np.testing.assert_allclose(there, [0, 0], atol=0.15)
+    assert tab.problems == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+async def test_the_page_fits_its_window(table, chromium, width, height):
+    _, server, _, _ = table
+    tab = await chromium.open(str(server.make_url("/")), width=width, height=height)
+    await tab.until("document.documentElement.dataset.ready === '1'")
+    assert await tab.run("document.documentElement.scrollWidth") == width
+    for canvas in ("picture", "floor"):
+        assert await tab.run(f"document.getElementById('{canvas}').clientHeight") > 150
+    assert tab.problems == []

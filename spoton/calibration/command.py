@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from spoton import site_file
-from spoton.calibration import imports, points_file, report, rewrite
+from spoton.calibration import imports, page, points_file, report, rewrite
 from spoton.calibration.draft import Draft, Size, as_given, by_points, lens_of
 from spoton.calibration.imports import Imported
 from spoton.calibration.still import still
@@ -75,7 +76,25 @@ def run(wishes: Wishes, console: Console) -> None:
     found = None
     if wishes.imported:
         found = imports.read(wishes.imported, wishes.called or wishes.camera, wishes.unit)
-    _without_page(here, wishes, found, console)
+    if wishes.points is None and (found is None or (found.pose is None and found.points is None)):
+        _with_page(here, wishes, found, console)
+    else:
+        _without_page(here, wishes, found, console)
+
+
+def _with_page(here: Opened, wishes: Wishes, found: Imported | None, console: Console) -> None:
+    """Serve the page until Ctrl-C."""
+    if wishes.write or wishes.out or wishes.as_json:
+        raise InputError(
+            "--write, --out and --json belong to a calibration without a page", remedy="add --points or --import"
+        )
+    picture = still(here.site, here.camera, wishes.picture)
+    desk = page.desk(here.path, here.text, here.site, here.camera, picture, found.intrinsics if found else None)
+
+    def tell(address: str) -> None:
+        console.print(f"Calibrate {here.camera.name} at {address} (Ctrl-C ends)", soft_wrap=True)
+
+    asyncio.run(page.serve(desk, wishes.port, tell))
 
 
 def _without_page(here: Opened, wishes: Wishes, found: Imported | None, console: Console) -> None:
