@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -20,13 +21,17 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteView:
-    """All that is worked out once per site. cameras: those with a calibration, sorted by name."""
+    """All that is worked out once per site. cameras: those with a calibration, sorted by name.
+
+    calibrated: for each a text that changes with its calibration.
+    """
 
     site: Site
     rhythm: Rhythm
     cameras: tuple[str, ...]
     floors: Mapping[str, FloorView]
     scaled: dict[tuple[str, tuple[int, int]], CameraView]
+    calibrated: tuple[str, ...] = ()
 
     def camera(self, name: str, size_px: tuple[int, int]) -> CameraView:
         """How that camera sees the floor in pictures of that size; worked out once and kept."""
@@ -43,7 +48,10 @@ def site_view(site: Site) -> SiteView:
         for camera in site.cameras
         if camera.calibration is not None
     }
-    return SiteView(site, rhythm(site), tuple(sorted(floors)), floors, {})
+    cameras = tuple(sorted(floors))
+    calibrated = [repr((site.camera(name).calibration, site.camera(name).size_px)) for name in cameras]
+    digests = tuple(hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in calibrated)
+    return SiteView(site, rhythm(site), cameras, floors, {}, digests)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

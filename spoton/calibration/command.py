@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from spoton import site_file
-from spoton.calibration import imports, page, points_file, report, rewrite
+from spoton.calibration import imports, page, points_file, refine, report, rewrite
 from spoton.calibration.draft import Draft, Size, as_given, by_points, lens_of
 from spoton.calibration.imports import Imported
 from spoton.calibration.still import still
@@ -70,6 +70,9 @@ def run(wishes: Wishes, console: Console) -> None:
     """Do what is asked for; a site file changes only on ``write``, or when the page's button is pressed."""
     if wishes.write and wishes.out:
         raise InputError("both --write and --out were given", remedy="give one of them")
+    if wishes.refine:
+        _from_people(wishes, console)
+        return
     if wishes.camera is None:
         raise InputError("no camera was named", remedy="name one, as in: spoton calibrate north --site site.toml")
     here = opened(wishes.site, wishes.camera)
@@ -80,6 +83,33 @@ def run(wishes: Wishes, console: Console) -> None:
         _with_page(here, wishes, found, console)
     else:
         _without_page(here, wishes, found, console)
+
+
+def _from_people(wishes: Wishes, console: Console) -> None:
+    """Refine by a recording of people, show before and after, and write where asked to."""
+    text = rewrite.read(wishes.site)
+    site = site_file.parse(text, str(wishes.site))
+    if (wishes.detections is None) == (wishes.events is None):
+        raise InputError("--refine needs one recording", remedy="give --detections DIR --fps N, or --events FILE")
+    if wishes.detections is not None:
+        happened = refine.detections_of(wishes.site, wishes.detections, wishes.fps)
+        tick_hz = site.thresholds.tick_hz or wishes.fps
+        paced = replace(site, thresholds=replace(site.thresholds, tick_hz=tick_hz))
+    else:
+        assert wishes.events is not None
+        happened, paced = refine.events_of(wishes.events), site
+    result = refine.refine(paced, happened, wishes.camera)
+    changed = {
+        camera.name: camera
+        for camera, old in zip(result.after.cameras, site.cameras, strict=True)
+        if camera.calibration != old.calibration
+    }
+    after = rewrite.with_calibrations(text, str(wishes.site), changed)
+    if wishes.as_json:
+        print(json.dumps(refine.as_json(result)))
+    else:
+        refine.render(result, console)
+    keep(Opened(wishes.site, text, site, site.cameras[0]), after, wishes, console)
 
 
 def _with_page(here: Opened, wishes: Wishes, found: Imported | None, console: Console) -> None:
