@@ -1,9 +1,9 @@
 """Cameras pulled together by people whom several of them see: bundle adjustment of calibrations on foot points.
 
 A person seen by several cameras at one time stands in one place. Each camera's small changes (``spoton.adjustment``)
-are chosen so that the places agree best, with Huber's loss, each camera held to its present calibration by a prior: what
-people do not tell, the common frame of all above all, stays as it is. The people's places are eliminated (Triggs et
-al., Bundle adjustment: a modern synthesis, 2000).
+are chosen so that the places agree best, with Huber's loss, each camera held to its present calibration by a prior:
+what people do not tell, the common frame of all above all, stays as it is. The people's places are eliminated (Triggs
+et al., Bundle adjustment: a modern synthesis, 2000).
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ Bools = NDArray[np.bool_]
 
 _ROUNDS = 12
 _HUBER = 1.5
+_ANCHOR_M = 0.5
+"""How surely each person stands, beforehand, where all cameras together saw them: it keeps the common floor."""
+_ALIKE = 0.1
+"""What a foot point tells beyond those of the same person just before."""
 _BASE_M = 0.1
 """How far a foot point is off in any case: shoes, strides, the box."""
 
@@ -77,20 +81,28 @@ def apart(points: FootPoints, views: Sequence[View]) -> Apart:
     return Apart(np.where(alone, np.nan, np.linalg.norm(place - others, axis=1)))
 
 
+def middles(points: FootPoints, views: Sequence[View]) -> Floats:
+    """Where each person is by all cameras together, (G, 2) m."""
+    place, informed, _ = _places(points, views)
+    total, drawn = _sums(points.group, informed, place)
+    return np.asarray(np.linalg.solve(total + np.eye(2) * 1e-9, drawn[:, :, None])[:, :, 0], dtype=np.float64)
+
+
 def refined(points: FootPoints, views: Sequence[View], free: Sequence[int]) -> list[View]:
     """The cameras after those numbered ``free`` were moved so that all agree best on the foot points.
 
     Gauss-Newton with step control on the robust cost; a step that does not lower it ends the search.
     """
     start, steps = list(views), {camera: np.zeros(len(prior_sigma(views[camera].calibration))) for camera in free}
-    now, cost = start, _cost(points, start, steps, start)
+    anchor = middles(points, start)
+    now, cost = start, _cost(points, start, steps, start, anchor)
     for _ in range(_ROUNDS):
-        change = _step(points, now, steps)
+        change = _step(points, now, steps, anchor)
         share = 1.0
         while share > 0.05:
             tried = {camera: steps[camera] + share * change[camera] for camera in free}
             there = _moved(start, tried)
-            lower = _cost(points, there, tried, start)
+            lower = _cost(points, there, tried, start, anchor)
             if lower < cost:
                 break
             share /= 2
@@ -131,34 +143,38 @@ def _sums(group: Ints, informed: Floats, place: Floats) -> tuple[Floats, Floats]
     return total, drawn
 
 
-def _off(group: Ints, informed: Floats, place: Floats) -> Floats:
-    """From each person's middle, (K, 2)."""
+def _centres(group: Ints, informed: Floats, place: Floats, anchor: Floats) -> Floats:
+    """Each person's middle with the anchor, (G, 2)."""
     total, drawn = _sums(group, informed, place)
-    centre = np.linalg.solve(total + np.eye(2) * 1e-9, drawn[:, :, None])[:, :, 0]
-    return np.asarray(place - centre[group], dtype=np.float64)
+    held = np.eye(2) / _ANCHOR_M**2
+    return np.asarray(np.linalg.solve(total + held, (drawn + anchor @ held)[:, :, None])[:, :, 0], dtype=np.float64)
 
 
 def _weights(off: Floats, informed: Floats) -> Floats:
     far = np.sqrt(np.maximum(np.einsum("ki,kij,kj->k", off, informed, off), 0.0))
-    return np.minimum(1.0, _HUBER / np.maximum(far, 1e-9))
+    weights: Floats = np.minimum(1.0, _HUBER / np.maximum(far, 1e-9))
+    return weights
 
 
-def _cost(points: FootPoints, views: Sequence[View], steps: Mapping[int, Floats], start: Sequence[View]) -> float:
+def _cost(
+    points: FootPoints, views: Sequence[View], steps: Mapping[int, Floats], start: Sequence[View], anchor: Floats
+) -> float:
     place, informed, _ = _places(points, views)
-    off = _off(points.group, informed, place)
+    centre = _centres(points.group, informed, place, anchor)
+    off = place - centre[points.group]
     far = np.sqrt(np.maximum(np.einsum("ki,kij,kj->k", off, informed, off), 0.0))
-    # Sure places must not be bought by making them vague: the spread itself costs (Gaussian normaliser).
-    vague = -0.5 * np.log(np.maximum(np.linalg.det(informed), 1e-12)).sum()
     robust = np.where(far < _HUBER, 0.5 * far**2, _HUBER * (far - 0.5 * _HUBER)).sum()
     prior = sum(0.5 * float(np.sum((step / prior_sigma(start[c].calibration)) ** 2)) for c, step in steps.items())
-    return float(robust + vague + prior)
+    held = 0.5 * float(np.sum((centre - anchor) ** 2)) / _ANCHOR_M**2
+    return float(_ALIKE * (robust + held) + prior)
 
 
-def _step(points: FootPoints, views: Sequence[View], steps: Mapping[int, Floats]) -> dict[int, Floats]:
+def _step(points: FootPoints, views: Sequence[View], steps: Mapping[int, Floats], anchor: Floats) -> dict[int, Floats]:
     place, informed, valid = _places(points, views)
-    off = _off(points.group, informed, place)
+    off = place - _centres(points.group, informed, place, anchor)[points.group]
     informed = informed * _weights(off, informed)[:, None, None]
-    off = _off(points.group, informed, place)
+    off = place - _centres(points.group, informed, place, anchor)[points.group]
+    informed = informed * _ALIKE
     total, _ = _sums(points.group, informed, place)
     begins, size = {}, 0
     for camera, step in steps.items():
@@ -179,7 +195,7 @@ def _step(points: FootPoints, views: Sequence[View], steps: Mapping[int, Floats]
         normal[at, at] += np.einsum("kip,kiq->pq", slope, drawn)
         pull[at] -= np.einsum("kip,ki->p", drawn, off[rows])
         np.add.at(together[:, :, at], points.group[rows], drawn)
-    half = np.linalg.cholesky(np.linalg.inv(total + np.eye(2) * 1e-9))
+    half = np.linalg.cholesky(np.linalg.inv(total + np.eye(2) * _ALIKE / _ANCHOR_M**2))
     rows_of = np.einsum("gij,gip->gjp", half, together).reshape(2 * groups, size)
     change = np.linalg.solve(normal - rows_of.T @ rows_of, pull)
     return {camera: change[begin : begin + len(steps[camera])] for camera, begin in begins.items()}

@@ -2,9 +2,9 @@
 
 A clock that is late puts a walking person behind where the other cameras see them, one that is early in front: by
 velocity times error. A calibration that is off shifts everyone, whichever way they walk, so both are told apart by one
-least squares: of a person at x with velocity v, camera c says x + d_c - v s_c, with an error of calibration d_c (m), linear
-in x, and a skew s_c (s). The place x of each person is eliminated, so cameras are only held against each other: the time that
-all share is the median of their clocks.
+least squares: of a person at x with velocity v, camera c says x + d_c - v s_c, with an error of calibration d_c (m),
+linear in x, and a skew s_c (s). The place x of each person is eliminated, so cameras are only held against each other:
+the time that all share is the median of their clocks.
 
 Times of a camera's events are shifted before anything is made of them; the shift follows the estimate slowly enough
 that a camera's time never runs backwards. Skews too large for anybody to be recognised across cameras are found first
