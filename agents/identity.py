@@ -16,7 +16,6 @@ from spoton import events, people
 from spoton.site import Site
 from tables.packed import PackedTable
 
-
 log = structlog.get_logger("identity")
 
 

@@ -59,7 +59,7 @@ class LiveMetrics(Collector):
                 fps.add_metric(where, camera.fps)
             if camera.lag_s is not None:
                 lag.add_metric(where, camera.lag_s)
-        skew = GaugeMetricFamily("spoton_camera_clock_skew_seconds", "What its clock is off by, as told.", labels=labels)
+        skew = GaugeMetricFamily("spoton_camera_clock_skew_seconds", "What its clock is off by.", labels=labels)
         drifted = GaugeMetricFamily("spoton_camera_drifted", "1 once it seems to have been moved.", labels=labels)
         moved = GaugeMetricFamily("spoton_camera_moved_metres", "How far, when last told.", labels=labels)
         for name, told in self._live.skews.items():
