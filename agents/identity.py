@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 import faust
+import structlog
 from faust.types import AgentT
 
 from agents.draining import drained
@@ -14,6 +15,16 @@ from agents.topics import Topics
 from spoton import events, people
 from spoton.site import Site
 from tables.packed import PackedTable
+
+log = structlog.get_logger("identity")
+
+
+def _warn(fact: events.Event) -> None:
+    """Say in the log what an operator should look at."""
+    if isinstance(fact, events.CalibrationDrifted) and fact.drifted:
+        log.warning("camera moved", site=fact.site, camera=fact.camera, moved_m=fact.moved_m, remedy="spoton calibrate")
+    elif isinstance(fact, events.ClockSkewed):
+        log.warning("clock off", site=fact.site, camera=fact.camera, skew_s=fact.skew_s, taken_out_s=fact.compensated_s)
 
 
 def attach(
@@ -42,6 +53,8 @@ def attach(
                     states[seen.site] = keeper.get(seen.site, partial(people.initial, view))
                 decided, states[seen.site] = people.step(states[seen.site], seen, view)
                 facts.extend(decided)
+                for fact in decided:
+                    _warn(fact)
             await topics.publish(facts, keep=partial(keeper.keep, states))
 
     return app.agent(topics.detections, name="identity")(identify)

@@ -59,7 +59,15 @@ class LiveMetrics(Collector):
                 fps.add_metric(where, camera.fps)
             if camera.lag_s is not None:
                 lag.add_metric(where, camera.lag_s)
-        yield from (online, fps, people, lag, frames, skipped)
+        skew = GaugeMetricFamily("spoton_camera_clock_skew_seconds", "What its clock is off by.", labels=labels)
+        drifted = GaugeMetricFamily("spoton_camera_drifted", "1 once it seems to have been moved.", labels=labels)
+        moved = GaugeMetricFamily("spoton_camera_moved_metres", "How far, when last told.", labels=labels)
+        for name, told in self._live.skews.items():
+            skew.add_metric([self._live.site, name], told.skew_s)
+        for name, alarm in self._live.drifts.items():
+            drifted.add_metric([self._live.site, name], alarm.drifted)
+            moved.add_metric([self._live.site, name], alarm.moved_m)
+        yield from (online, fps, people, lag, frames, skipped, skew, drifted, moved)
 
 
 def _one(

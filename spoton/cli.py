@@ -51,6 +51,8 @@ AcceptBad = Annotated[
 def main() -> None:
     """Run the command line; a mistake of the user is one line and a non-zero exit."""
     diagnostics.configure(for_people=True)
+    # Many small matrices, never a large one: threads for them only wake each other, here and in all that is started.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app(standalone_mode=True)
     except SpotOnError as error:
@@ -306,6 +308,48 @@ def check(
     offline_check.render(report, Console())
     if not report.accepted:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: spoton calibrate north --site site.toml --points north.csv --write")
+def calibrate(
+    site: Annotated[Path, typer.Option(help="The site file.")],
+    camera: Annotated[str | None, typer.Argument(help="The camera's name; with --refine left out: all.")] = None,
+    points: Annotated[
+        Path | None, typer.Option(help="CSV px_x,px_y,x_m,y_m or TOML points instead of clicks on the page.")
+    ] = None,
+    imported: Annotated[
+        list[Path] | None,
+        typer.Option("--import", help="OpenCV, WILDTRACK, PETS or SceneScape file; intrinsics and pose may be two."),
+    ] = None,
+    called: Annotated[str | None, typer.Option("--as", help="The camera's name in the imported file.")] = None,
+    unit: Annotated[str | None, typer.Option(help="Of lengths in the imported file: m, dm, cm, mm.")] = None,
+    method: Annotated[str, typer.Option(help="homography, pose (needs the lens), or auto.")] = "auto",
+    tolerance_px: Annotated[
+        float | None, typer.Option(help="How far a point may miss [default: 3, or 1/250 of the width].")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="A picture of the camera [default: from its source].")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Change the site file, not only show how.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the changed site file here instead.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 8322,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="From people: pull cameras together by who several of them see.")
+    ] = False,
+    detections: Annotated[Path | None, typer.Option(help="--refine: folder of <camera>.txt with detections.")] = None,
+    events: Annotated[Path | None, typer.Option(help="--refine: events.jsonl of spoton track instead.")] = None,
+    fps: Annotated[float | None, typer.Option(help="--refine: frames per second of the detections.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Calibrate a camera: on a page in the browser, from points, from other programs' files, or from people."""
+    from rich.console import Console
+
+    from spoton.calibration import command
+
+    wishes = command.Wishes(
+        site=site, camera=camera, points=points, imported=imported or (), called=called, unit=unit, method=method,
+        tolerance_px=tolerance_px, picture=picture, write=write, out=out, port=port, refine=refine,
+        detections=detections, events=events, fps=fps, as_json=as_json,
+    )  # fmt: skip
+    command.run(wishes, Console())
 
 
 @app.command(epilog="Example: spoton bench tracking --json")

@@ -260,6 +260,34 @@ class PersonLeft(Event, frozen=True, kw_only=True):
     last_at: int
 
 
+class ClockSkewed(Event, frozen=True, kw_only=True):
+    """A camera's clock differs from the others'. skew_s: late is positive; sigma_s: its standard deviation.
+
+    compensated_s: what is taken off the camera's times from now on; told again when it has changed by 50 ms.
+    """
+
+    stream: ClassVar[str] = "identities"
+
+    camera: str
+    skew_s: float
+    sigma_s: float
+    compensated_s: float
+
+
+class CalibrationDrifted(Event, frozen=True, kw_only=True):
+    """A camera puts people elsewhere than when it was calibrated, or (``drifted`` false) no longer does.
+
+    moved_m: how far, against the other cameras; sigma_m: its standard error.
+    """
+
+    stream: ClassVar[str] = "identities"
+
+    camera: str
+    drifted: bool
+    moved_m: float
+    sigma_m: float
+
+
 # --- positions: key site ----------------------------------------------------------------------------------------
 
 
@@ -340,6 +368,7 @@ class CameraRemoved(Command, frozen=True, kw_only=True):
 DetectionEvent: TypeAlias = PeopleDetected | FramesSkipped | CameraOnline | CameraOffline
 IdentityEvent: TypeAlias = (
     PersonAppeared | TrackAssigned | PersonHandedOver | PersonsMerged | PersonSplit | PersonLeft
+    | ClockSkewed | CalibrationDrifted
 )
 PositionEvent: TypeAlias = PeopleLocated
 BehaviourEvent: TypeAlias = ZoneEntered | ZoneLeft
@@ -349,6 +378,7 @@ AnyEvent: TypeAlias = DetectionEvent | IdentityEvent | PositionEvent | Behaviour
 EVENT_TYPES: tuple[type[Event], ...] = (
     PeopleDetected, FramesSkipped, CameraOnline, CameraOffline,
     PersonAppeared, TrackAssigned, PersonHandedOver, PersonsMerged, PersonSplit, PersonLeft,
+    ClockSkewed, CalibrationDrifted,
     PeopleLocated,
     ZoneEntered, ZoneLeft,
     CameraAdded, CameraRemoved,

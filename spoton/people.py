@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from spoton import camera_watch
 from spoton import crowd as crowds
 from spoton import lives as lifes
 from spoton.bindings import alike, looked, no_looks, rebound, ties
@@ -56,7 +57,10 @@ def initial(site: Site | SiteView) -> PeopleState:
     """Nobody, before the first event."""
     view = _view(site)
     count = len(view.cameras)
-    return PeopleState(cameras=view.cameras, crowd=crowds.nobody(count), offsets=none_known(count))
+    return PeopleState(
+        cameras=view.cameras, crowd=crowds.nobody(count), offsets=none_known(count),
+        watch=camera_watch.none_known(count),
+    )  # fmt: skip
 
 
 def decide(state: PeopleState, event: DetectionEvent, site: Site | SiteView) -> list[Decided]:
@@ -77,6 +81,7 @@ def step(
 ) -> tuple[list[Decided], PeopleState]:
     """``decide`` and ``evolve`` of the event and all that was decided, in one pass."""
     view = _view(site)
+    event = camera_watch.on_time(state.watch, state.cameras, event)
     alignment = admit(state.alignment, event, view.rhythm)
     if alignment is state.alignment:
         return [], state
@@ -134,12 +139,13 @@ def _tick(
     )  # fmt: skip
     owner_uid = np.where(owner >= 0, crowd.uid[owner] if len(crowd) else 0, 0)
     lives, seen = _lived(lives, sightings, owner_uid, view)
+    told, watch = camera_watch.learned(state.watch, raw, sightings, crowd, owner, news_s, view)
     after = msgspec.structs.replace(
         state, at_us=tick.at_us, first_us=first_us, crowd=lives.crowd,
         bindings=dict(lives.bindings), gallery=lives.gallery, close=dict(lives.close), next_uid=next_uid,
-        offsets=learned(state.offsets, raw, sightings, owner, news_s),
+        offsets=learned(state.offsets, raw, sightings, owner, news_s), watch=watch,
     )  # fmt: skip
-    return lives.found, _located(lives, seen, view), after
+    return (*lives.found, *told), _located(lives, seen, view), after
 
 
 def _lives(state: PeopleState, at_us: int) -> Lives:

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from spoton import camera_watch
 from spoton import crowd as crowds
 from spoton.bindings import Binding, Gallery, TrackKey, no_looks, relooked
+from spoton.camera_watch import Watch
 from spoton.crowd import STATE, Crowd
 from spoton.errors import InputError
 from spoton.offsets import Offsets, none_known, of_cameras
@@ -33,6 +35,7 @@ class PeopleState(msgspec.Struct, frozen=True):
     gallery: Gallery = msgspec.field(default_factory=no_looks)
     close: dict[tuple[int, int], int] = {}
     offsets: Offsets = msgspec.field(default_factory=lambda: none_known(0))
+    watch: Watch = msgspec.field(default_factory=lambda: camera_watch.none_known(0))
     next_uid: int = 1
     last_number: int = 0
     ticks: int = 0
@@ -49,6 +52,7 @@ def with_cameras(state: PeopleState, cameras: tuple[str, ...]) -> PeopleState:
         cameras=cameras,
         crowd=crowds.reseen(state.crowd, state.cameras, cameras),
         offsets=of_cameras(state.offsets, state.cameras, cameras),
+        watch=camera_watch.of_cameras(state.watch, state.cameras, cameras),
         gallery=relooked(state.gallery, state.cameras, cameras),
     )
     return changed
@@ -77,6 +81,9 @@ def unpack(data: bytes) -> PeopleState:
         state = _decoder.decode(data)
         if state.crowd.mean.shape[1:] != (len(STATE),) or len(state.offsets.pull) != len(state.cameras):
             raise ValueError(f"people of {state.crowd.mean.shape[1:]} numbers, {len(state.offsets.pull)} cameras known")
+        if len(state.watch.skews.applied_us) != len(state.cameras):
+            # Written before clocks were watched.
+            state = msgspec.structs.replace(state, watch=camera_watch.none_known(len(state.cameras)))
         return state
     except (msgspec.DecodeError, TypeError, ValueError) as error:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,10 @@ _MOST_RIGS = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteView:
-    """All that is worked out once per site. cameras: those with a calibration, sorted by name."""
+    """All that is worked out once per site. cameras: those with a calibration, sorted by name.
+
+    calibrated: for each a text that changes with its calibration.
+    """
 
     site: Site
     rhythm: Rhythm
@@ -31,6 +35,7 @@ class SiteView:
     floors: Mapping[str, FloorView]
     scaled: dict[tuple[str, tuple[int, int]], CameraView]
     rigs: dict[tuple[tuple[str, tuple[int, int]], ...], Cameras]
+    calibrated: tuple[str, ...] = ()
 
     def camera(self, name: str, size_px: tuple[int, int]) -> CameraView:
         """How that camera sees the floor in pictures of that size; worked out once and kept."""
@@ -58,7 +63,10 @@ def site_view(site: Site) -> SiteView:
         for camera in site.cameras
         if camera.calibration is not None
     }
-    return SiteView(site, rhythm(site), tuple(sorted(floors)), floors, {}, {})
+    names = tuple(sorted(floors))
+    calibrated = [repr((site.camera(name).calibration, site.camera(name).size_px)) for name in names]
+    digests = tuple(hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in calibrated)
+    return SiteView(site, rhythm(site), names, floors, {}, {}, digests)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,8 @@ def _lines(site: Site) -> Iterator[str]:
         yield from ("", "[[camera]]", f"name = {_text(camera.name)}")
         yield from _differing(camera, CameraSite(""), ("source", "fps", "size_px", "detector", "loop"))
         yield from _calibration(camera)
+        if camera.check_points is not None:
+            yield from _points("check_points", camera.check_points)
     for zone in site.zones:
         yield from ("", "[[zone]]", f"name = {_text(zone.name)}", f"polygon_m = {_value(zone.polygon_m)}")
     if site.thresholds != Thresholds():
@@ -39,8 +41,11 @@ def _calibration(camera: CameraSite) -> Iterator[str]:
             yield f"homography = {_value(H)}"
         case PointPairs() as pairs:
             yield from _points("points", pairs)
-    if camera.check_points is not None:
-        yield from _points("check_points", camera.check_points)
+
+
+def calibration_lines(camera: CameraSite) -> list[str]:
+    """A camera's picture size and calibration as lines of its table."""
+    return [*_differing(camera, CameraSite(""), ("size_px",)), *_calibration(camera)]
 
 
 def _points(key: str, pairs: PointPairs) -> Iterator[str]:

@@ -34,6 +34,8 @@ EXAMPLES = [
     events.PersonsMerged(**HEAD, person="1-1", merged="1-2", evidence=events.Evidence(appearance=0.1)),
     events.PersonSplit(**HEAD, person="1-1", new_person="1-3", number=3, tracks=SEEN, evidence=EVIDENCE),
     events.PersonLeft(**HEAD, person="1-1", x_m=1.5, y_m=2.5, last_at=1_700_000_000_000_000),
+    events.ClockSkewed(**HEAD, camera="north", skew_s=0.2, sigma_s=0.01, compensated_s=0.2),
+    events.CalibrationDrifted(**HEAD, camera="north", drifted=True, moved_m=0.5, sigma_m=0.05),
     events.PeopleLocated(
         **HEAD, tick=4, frames={"north": 7},
         people=[

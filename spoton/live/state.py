@@ -36,7 +36,8 @@ class LiveState:
     """What is so right now at one site. All calls are synchronous and belong to one event loop.
 
     detectors: camera -> name of what will look at its pictures, until the first event says so itself.
-    now_us: the clock that ages and sending times are measured with.
+    now_us: the clock that ages and sending times are measured with. skews, drifts: the newest word on each camera's
+    clock and standing.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class LiveState:
         names = detectors or {}
         self._cameras = {one.name: CameraFeed(one.name, names.get(one.name, "")) for one in site.cameras}
         self._floor = Floor()
+        self.skews: dict[str, events.ClockSkewed] = {}
+        self.drifts: dict[str, events.CalibrationDrifted] = {}
         self._last_seq: dict[tuple[str, str], int] = {}
         self._newest_at = 0
         self._fanout = Fanout(self._fresh)
@@ -166,6 +169,10 @@ class LiveState:
                 self._floor.split(event)
             case events.PersonLeft():
                 self._floor.left(event)
+            case events.ClockSkewed():
+                self.skews[event.camera] = event
+            case events.CalibrationDrifted():
+                self.drifts[event.camera] = event
 
     def _publish_people(self, at: int, persons: list[PersonNow]) -> None:
         self._fanout.publish(Tracking(seq=self._fanout.next_seq(), at=at, sent=self._now_us(), persons=persons))

@@ -88,7 +88,7 @@ def _is_calibrated(site: Site) -> bool:
 
 def happened(site: Site, footage: Sequence[Footage], progress: Progress, looked: Looked) -> Iterator[Event]:
     """Every event of the run: those of all cameras in order of time, each followed by what it means for the site."""
-    streams = [_tracked(each, site.thresholds, progress, looked) for each in footage]
+    streams = [tracked(each, site.thresholds, progress, looked) for each in footage]
     state = people.initial(site)
     floor = people.site_view(site) if _is_calibrated(site) else None
     for event in heapq.merge(*streams, key=lambda one: (one.at, one.camera, one.seq)):
@@ -100,7 +100,7 @@ def happened(site: Site, footage: Sequence[Footage], progress: Progress, looked:
         yield from people.flush(state, floor)[0]
 
 
-def _tracked(
+def tracked(
     footage: Footage, thresholds: Thresholds, progress: Progress, looked: Looked
 ) -> Iterator[DetectionEvent]:
     """One camera's events, to its end."""

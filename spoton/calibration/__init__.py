@@ -1,0 +1,1 @@
+"""Finding, importing, judging and writing the calibration of a camera."""
