@@ -68,6 +68,25 @@ def test_the_headless_demo_ends_with_one_json_object_measured_against_the_truth(
     assert wrong["idf1"] < result["idf1"] / 2
 
 
+@pytest.mark.parametrize(
+    ("mode", "seconds", "detector"), [("every-frame", 6, "built-in"), ("detections", 30, "simulated")]
+)
+def test_the_wide_site_is_scored_without_real_time_and_says_so(
+    demo: Demo, mode: str, seconds: int, detector: str
+) -> None:
+    arguments = ("--cameras", "8", "--headless", "--seconds", str(seconds), "--json", "--mode", mode)
+    out, err = demo(*arguments).communicate(timeout=170)
+    assert out.count("\n") == 1, err
+    result = json.loads(out)
+    assert (result["mode"], result["detector"], result["cameras"], result["people"]) == (mode, detector, 8, 30)
+    assert result["fps_per_camera"] == 10.0
+    assert result["floor_error_median_m"] < 0.3
+    assert result["mota"] > 40
+    if mode == "detections":
+        assert result["returns"] >= 1
+        assert 0 <= result["rank1_after_return"] <= 100
+
+
 async def test_the_page_of_a_running_demo_shows_people_pictures_and_the_detector(demo: Demo, chromium: Any) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -99,6 +118,12 @@ async def test_the_page_of_a_running_demo_shows_people_pictures_and_the_detector
         pytest.param(["--headless"], "add --seconds 30", id="would never end"),
         pytest.param(["--seconds", "0"], "give a number above 0", id="no time"),
         pytest.param(["--seconds", "5", "--headless", "--detector", "yolo-none"], "yolo-none", id="unknown detector"),
+        pytest.param(["--seconds", "5", "--cameras", "6"], "choose 4", id="no such site"),
+        pytest.param(["--seconds", "5", "--mode", "slow"], "live, every-frame, detections", id="unknown mode"),
+        pytest.param(["--seconds", "5", "--mode", "every-frame"], "add --headless", id="no page but live"),
+        pytest.param(
+            ["--seconds", "5", "--headless", "--mode", "detections"], "add --cameras 8", id="detections of the plaza"
+        ),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_one_line(demo: Demo, arguments: list[str], message: str) -> None:
