@@ -181,7 +181,8 @@ def test_ultralytics_networks_are_read_as_the_library_reads_them(design, tmp_pat
         whole = (boxes[:, 2:] >= 1).all(axis=1)
         expected = Detections(boxes[whole], read.conf.numpy().astype(float)[whole])
         assert len(expected) >= 3
-        assert detector_contract.alike(people, expected, within_px=0.5, within_score=1e-3, score_edge=0.1)
+        # Random weights drive a side's softmax to a tie now and then, which the last bits of a product decide.
+        assert detector_contract.alike(people, expected, within_px=1.0, within_score=1e-3, score_edge=0.1)
 
 
 @pytest.mark.parametrize("content", [b"", b"404: Not Found", "cut short"], ids=["empty", "text", "cut short"])

@@ -15,7 +15,8 @@ from spoton.errors import InputError, ModelError
 from spoton.vision import providers
 from spoton.vision.bound_run import BoundRuns
 from spoton.vision.choose import make_detector
-from spoton.vision.detector_contract import picture
+from spoton.vision.detector_contract import alike, picture
+from spoton.vision.device_preparation import DevicePreparation
 from spoton.vision.halving import BatchLimit, out_of_memory
 from spoton.vision.inference import Inference
 from spoton.vision.onnx_detector import OnnxDetector
@@ -142,6 +143,19 @@ def test_bound_buffers_give_what_plain_runs_give(batch, tmp_path):
         (plain,) = session.run(None, {"images": filled})
         (found,) = runs.run(tensor)
         assert np.array_equal(found, plain[:count])
+
+
+@pytest.mark.parametrize("batch", ["batch", 4])
+def test_tensors_on_the_device_are_run_where_they_lie(batch, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed (the extra `models`)")
+    path = networks.write_onnx(tmp_path / "net.onnx", "yolov8", batch)
+    frames = [picture(120, 160, seed) for seed in range(6)]
+    expected = OnnxDetector(path, inference=Inference(provider="cpu")).detect(frames)
+    detector = OnnxDetector(path, inference=Inference(provider="cpu"))
+    detector.graph._bound = BoundRuns(detector.graph.session, "cpu")
+    detector._on_device = DevicePreparation(detector.preparation, "cpu")
+    for one, other in zip(detector.detect(frames), expected, strict=True):
+        assert alike(one, other, within_px=1.0, within_score=0.01, score_edge=0.1)
 
 
 def wide_network(path: Path, kind: int = 1) -> Path:

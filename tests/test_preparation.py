@@ -11,6 +11,7 @@ import pytest
 from spoton.errors import InputError
 from spoton.vision.choose import make_detector
 from spoton.vision.detector_contract import picture
+from spoton.vision.device_preparation import DevicePreparation
 from spoton.vision.preparation import Preparation, as_rgb
 from spoton.vision.recipes import IMAGENET_MEAN, IMAGENET_STD
 
@@ -87,3 +88,17 @@ def test_tensors_are_those_of_transformers_itself(size, tmp_path):
     )["pixel_values"]
     detector = make_detector(f"transformers:{folder}", weights_dir=tmp_path)
     assert np.array_equal(detector.tensors([rgb]).numpy(), theirs)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[1]}x{size[0]}")
+@pytest.mark.parametrize("family", sorted(PREPARATIONS))
+def test_tensors_made_on_a_device_are_those_of_the_host_to_a_rounding(family, size):
+    pytest.importorskip("torch", reason="PyTorch is not installed (the extra `models`)")
+    preparation = PREPARATIONS[family]
+    ours, host = (
+        DevicePreparation(preparation, "cpu").batch([picture(*size)]).numpy()[0],
+        preparation.tensor(picture(*size)),
+    )
+    apart = np.abs(ours - host) * np.array(preparation.std, dtype=np.float32)[:, None, None]
+    assert apart.max() <= (2.01 if preparation.smooth else 1.01)
+    assert (apart > 0.5).mean() < 0.15

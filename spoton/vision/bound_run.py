@@ -8,6 +8,7 @@ memory on the host that the input is copied from, and a graph of its own (``gpu_
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +26,16 @@ _TYPES: dict[str, type[np.generic]] = {
     "tensor(int32)": np.int32,
 }
 _NOT_CAPTURED = "-1"
+_Bind = Callable[[Any], None]
+_Fill = Callable[[Any], None]
 
 
 @dataclass(slots=True)
 class _Bound:
-    """One batch size: what is bound, and its host side."""
+    """One batch size: what is bound, and how its input is filled."""
 
     binding: Any
-    host: NDArray[Any]
-    device: Any
+    fill: Callable[[Any], None]
     outputs: list[Any]
     options: Any
 
@@ -50,36 +52,37 @@ class BoundRuns:
         self._number = number
         self._input = session.get_inputs()[0]
         self._outputs = session.get_outputs()
-        self._bound: dict[tuple[int, ...], _Bound] = {}
+        self._bound: dict[tuple[object, ...], _Bound] = {}
         self._lock = threading.Lock()
 
-    def run(self, pictures: NDArray[Any]) -> list[NDArray[Any]]:
-        """All outputs for (N, 3, H, W), rows in order; the arrays are the caller's. Raises what ONNX Runtime raises."""
+    def run(self, pictures: Any) -> list[NDArray[Any]]:
+        """All outputs for (N, 3, H, W), rows in order; the arrays are the caller's.
+
+        pictures: a NumPy array, or a PyTorch tensor on this device. Raises what ONNX Runtime raises.
+        """
         with self._lock:
             count = len(pictures)
             batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else _power_of_two(count)
             shape = (max(batch, count), *pictures.shape[1:])
-            bound = self._bound.get(shape)
+            key = (type(pictures), *shape)
+            bound = self._bound.get(key)
             if bound is None:
-                bound = self._bound[shape] = self._bind(shape, pictures.dtype)
-            bound.host[:count] = pictures
-            bound.device.update_inplace(bound.host)
+                bound = self._bound[key] = self._bind(shape, pictures)
+            bound.fill(pictures)
             self._session.run_with_iobinding(bound.binding, bound.options)
             return [output.numpy()[:count].copy() for output in bound.outputs]
 
-    def _bind(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Bound:
-        host = pinned(shape, dtype) if self._device == "cuda" else np.zeros(shape, dtype)
-        device = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, self._device, self._number)
-        device.update_inplace(host)
+    def _bind(self, shape: tuple[int, ...], pictures: Any) -> _Bound:
+        bind, fill = self._array(shape, pictures) if isinstance(pictures, np.ndarray) else self._tensor(shape, pictures)
         first = self._session.io_binding()
-        first.bind_ortvalue_input(self._input.name, device)
+        bind(first)
         for output in self._outputs:
             first.bind_output(output.name, self._device, self._number)
         # Uncaptured, to learn the shapes of the outputs; ONNX Runtime chooses where they lie.
         self._session.run_with_iobinding(first, self._options(_NOT_CAPTURED))
         found = first.get_outputs()
         binding = self._session.io_binding()
-        binding.bind_ortvalue_input(self._input.name, device)
+        bind(binding)
         outputs = []
         for output, value in zip(self._outputs, found, strict=True):
             room = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
@@ -87,7 +90,38 @@ class BoundRuns:
             )
             binding.bind_ortvalue_output(output.name, room)
             outputs.append(room)
-        return _Bound(binding, host, device, outputs, self._options(str(len(self._bound) + 1)))
+        return _Bound(binding, fill, outputs, self._options(str(len(self._bound) + 1)))
+
+    def _array(self, shape: tuple[int, ...], pictures: NDArray[Any]) -> tuple[_Bind, _Fill]:
+        """An input that is copied from the host."""
+        dtype = pictures.dtype
+        host = pinned(shape, dtype) if self._device == "cuda" else np.zeros(shape, dtype)
+        device = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, self._device, self._number)
+        device.update_inplace(host)
+
+        def fill(given: NDArray[Any]) -> None:
+            host[: len(given)] = given
+            device.update_inplace(host)
+
+        return lambda binding: binding.bind_ortvalue_input(self._input.name, device), fill
+
+    def _tensor(self, shape: tuple[int, ...], pictures: Any) -> tuple[_Bind, _Fill]:
+        """An input that PyTorch has on the device already."""
+        import torch
+
+        still = torch.zeros(shape, dtype=pictures.dtype, device=pictures.device)
+
+        def fill(given: Any) -> None:
+            still[: len(given)].copy_(given)
+            if still.is_cuda:
+                # ONNX Runtime reads it on a stream of its own.
+                torch.cuda.current_stream().synchronize()
+
+        def bind(binding: Any) -> None:
+            kind = np.float16 if still.dtype == torch.float16 else np.float32
+            binding.bind_input(self._input.name, self._device, self._number, kind, tuple(still.shape), still.data_ptr())
+
+        return bind, fill
 
     def _options(self, graph: str) -> Any:
         options = onnxruntime.RunOptions()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spoton.vision.decoders import Reading
 from spoton.vision.decoding import Decoding
+from spoton.vision.device_preparation import DevicePreparation
 from spoton.vision.inference import Inference
 from spoton.vision.onnx_graph import Graph
+from spoton.vision.preparation import Preparation
 from spoton.vision.protocols import Detections, Picture
 from spoton.vision.recipes import detector_recipe
 
@@ -47,6 +50,7 @@ class OnnxDetector:
         self.on_gpu = self.graph.on_gpu
         recipe = detector_recipe(self.graph)
         self.preparation = recipe.preparation
+        self._on_device = _device_preparation(recipe.preparation, inference) if self.on_gpu else None
         # One for each thread that detects: who writes into it uses it up before the next batch.
         self._rooms = threading.local()
         reading = Reading(
@@ -62,12 +66,17 @@ class OnnxDetector:
         found: list[Detections] = []
         for start in range(0, len(frames), self.limit.most):
             some = frames[start : start + self.limit.most]
-            outputs = self.graph.run(self.preparation.batch(some, self._room(len(some))))
+            outputs = self.graph.run(self._prepared(some))
             found += [
                 self._decoding.people([output[row] for output in outputs], *frame.shape[:2])
                 for row, frame in enumerate(some)
             ]
         return found
+
+    def _prepared(self, frames: Sequence[Picture]) -> Any:
+        if self._on_device is not None:
+            return self._on_device.batch(frames)
+        return self.preparation.batch(frames, self._room(len(frames)))
 
     def _room(self, count: int) -> NDArray[np.float32]:
         """Where pictures are prepared, kept from one batch to the next: fresh memory costs as much as the work."""
@@ -75,3 +84,14 @@ class OnnxDetector:
         if room is None or len(room) < count:
             room = self._rooms.tensors = self.preparation.empty(count)
         return room[:count]
+
+
+def _device_preparation(preparation: Preparation, inference: Inference | None) -> DevicePreparation | None:
+    """Preparation on the GPU where PyTorch can use it; None: on the host."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    return DevicePreparation(preparation, torch.device("cuda", (inference or Inference()).gpu))

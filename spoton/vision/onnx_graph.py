@@ -86,8 +86,8 @@ class Graph:
             remedy=f"describe the graph in {self.path.with_suffix('.toml').name} beside it, or choose other weights",
         )
 
-    def run(self, pictures: NDArray[Any]) -> list[NDArray[np.float32]]:
-        """All outputs for (N, 3, H, W), rows in order; float32.
+    def run(self, pictures: Any) -> list[NDArray[np.float32]]:
+        """All outputs for (N, 3, H, W), rows in order; float32. On a GPU the pictures may be a PyTorch tensor there.
 
         A graph whose batch side is fixed is run as often as needed, with blank pictures to fill the last run; a batch
         that does not fit into memory is halved. Raises ModelError when the graph fails, when an output is not finite,
@@ -96,13 +96,13 @@ class Graph:
         runs = self.limit.run(lambda start, end: self._run(pictures[start:end]), len(pictures))
         return runs[0] if len(runs) == 1 else [np.concatenate(parts) for parts in zip(*runs, strict=True)]
 
-    def _run(self, pictures: NDArray[Any]) -> list[NDArray[np.float32]]:
-        count = len(pictures)
-        if self.batch is not None and count < self.batch:
+    def _run(self, pictures: Any) -> list[NDArray[np.float32]]:
+        count, on_host = len(pictures), isinstance(pictures, np.ndarray)
+        if on_host and self.batch is not None and count < self.batch:
             blank = np.zeros((self.batch - count, *pictures.shape[1:]), dtype=pictures.dtype)
             pictures = np.concatenate([pictures, blank])
-        feed = np.ascontiguousarray(pictures, dtype=self._dtype)
         try:
+            feed = np.ascontiguousarray(pictures, dtype=self._dtype) if on_host else self._cast(pictures)
             if self._bound is not None:
                 outputs = self._bound.run(feed)
             else:
@@ -118,6 +118,9 @@ class Graph:
             self._checked(port, output, count, len(pictures))
             for port, output in zip(self.outputs, outputs, strict=True)
         ]
+
+    def _cast(self, pictures: Any) -> Any:
+        return pictures.half() if self._dtype is np.float16 else pictures
 
     def _checked(self, port: Port, output: NDArray[Any], count: int, pictures: int) -> NDArray[np.float32]:
         array = np.asarray(output, dtype=np.float32)

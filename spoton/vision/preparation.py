@@ -59,7 +59,7 @@ class Preparation:
 
     def _fill(self, picture: Picture, planes: NDArray[np.float32], tables: Sequence[NDArray[np.float32]]) -> None:
         height_px, width_px = picture.shape[:2]
-        _, _, left, top, inner_width, inner_height = self._placing(height_px, width_px)
+        _, _, left, top, inner_width, inner_height = self.placing(height_px, width_px)
         inner = picture
         if (width_px, height_px) != (inner_width, inner_height):
             how = cv2.INTER_CUBIC if self.smooth else cv2.INTER_LINEAR
@@ -87,13 +87,13 @@ class Preparation:
 
     def to_picture(self, corners_px: NDArray[np.float64], height_px: int, width_px: int) -> NDArray[np.float64]:
         """(N, 4) left, top, right, bottom in input pixels, as left, top, width, height in the picture, cut to it."""
-        scale_x, scale_y, left, top, _, _ = self._placing(height_px, width_px)
+        scale_x, scale_y, left, top, _, _ = self.placing(height_px, width_px)
         corners = (corners_px - (left, top, left, top)) / (scale_x, scale_y, scale_x, scale_y)
         low = np.clip(corners[:, :2], 0.0, (width_px, height_px))
         high = np.clip(corners[:, 2:], 0.0, (width_px, height_px))
         return np.concatenate([low, np.maximum(high - low, 0.0)], axis=1)
 
-    def _placing(self, height_px: int, width_px: int) -> tuple[float, float, int, int, int, int]:
+    def placing(self, height_px: int, width_px: int) -> tuple[float, float, int, int, int, int]:
         """Scale x and y, left and top of the picture inside the input, its width and height there."""
         if self.fit == "stretch":
             return self.width / width_px, self.height / height_px, 0, 0, self.width, self.height
