@@ -7,12 +7,15 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from spoton import __version__, diagnostics
-from spoton.errors import InputError, ModelError, SpotOnError
+from spoton.commands.bench import bench
+from spoton.commands.models import models_app
+from spoton.commands.options import Json, Weights, show, weights_folder
+from spoton.errors import InputError, SpotOnError
 from spoton.sim.command import sim_app
 
 app = typer.Typer(
@@ -23,19 +26,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models_app = typer.Typer(help="Model weights: which there are, and how to get them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 site_app = typer.Typer(help="Site files: make one from what is there.", no_args_is_help=True)
 app.add_typer(site_app, name="site")
 
 app.add_typer(sim_app, name="sim")
+app.command(epilog="Example: spoton bench tracking --json")(bench)
 cameras_app = typer.Typer(help="The cameras of a running site.", no_args_is_help=True)
 app.add_typer(cameras_app, name="cameras")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
-Weights = Annotated[
-    Path | None, typer.Option(help="Folder of model weights [default: $SPOTON_WEIGHTS or ~/.cache/spoton/weights].")
-]
 Data = Annotated[Path, typer.Option(help="Folder for the log, the tables and the embedded database.")]
 Database = Annotated[
     str | None, typer.Option(help="postgresql://user:password@host/name [default: the embedded one in --data].")
@@ -60,12 +59,6 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _weights_folder(given: Path | None) -> Path:
-    from spoton.vision.weights import default_folder
-
-    return given or default_folder(os.environ)
 
 
 def _version(wanted: bool) -> None:
@@ -140,7 +133,7 @@ def up(
     from spoton.running import launch
 
     settings = launch.environment(
-        [site], data=data, broker=broker, database=database, host=host, port=port, weights=_weights_folder(weights),
+        [site], data=data, broker=broker, database=database, host=host, port=port, weights=weights_folder(weights),
         accept_bad_calibration=accept_bad_calibration,
     )  # fmt: skip
     raise typer.Exit(launch.watch_site(settings))
@@ -170,7 +163,7 @@ def worker(
     from spoton.running import launch
 
     settings = launch.environment(
-        site, data=data, broker=broker, database=database, host=host, weights=_weights_folder(weights),
+        site, data=data, broker=broker, database=database, host=host, weights=weights_folder(weights),
         partitions=partitions, replication=replication, accept_bad_calibration=accept_bad_calibration,
     )  # fmt: skip
     raise typer.Exit(launch.work(settings, roles, metrics_port))
@@ -250,7 +243,7 @@ def track(
         detections_dir=detections,
         cameras_file=cameras,
         weights=weights,
-        weights_dir=_weights_folder(None),
+        weights_dir=weights_folder(None),
         fps=fps,
         as_json=as_json,
     )
@@ -274,9 +267,9 @@ def find(
     from spoton.offline import find as offline_find
 
     result = offline_find.run(
-        pictures, events_file=events, gallery_file=gallery, embedder=embedder, weights_dir=_weights_folder(weights), k=k
+        pictures, events_file=events, gallery_file=gallery, embedder=embedder, weights_dir=weights_folder(weights), k=k
     )
-    _show(result, offline_find.render, as_json)
+    show(result, offline_find.render, as_json)
 
 
 @app.command("eval", epilog="Example: spoton eval truth/ tracks/ --json")
@@ -291,7 +284,7 @@ def evaluate(
     """Score tracks against truth: HOTA, IDF1, MOTA and identity switches per file."""
     from spoton.offline import evaluate as offline_evaluate
 
-    _show(offline_evaluate.evaluate(gt_dir, tracks_dir, area), offline_evaluate.render, as_json)
+    show(offline_evaluate.evaluate(gt_dir, tracks_dir, area), offline_evaluate.render, as_json)
 
 
 @app.command(epilog="Example: spoton check site.toml")
@@ -352,66 +345,6 @@ def calibrate(
     command.run(wishes, Console())
 
 
-@app.command(epilog="Example: spoton bench tracking --json")
-def bench(
-    name: Annotated[
-        str, typer.Argument(help="detection, embedders, engine, faults, fusion, gallery, gpu, soak, tracking")
-    ],
-    as_json: Json = False,
-    shared: Annotated[
-        Path, typer.Option(envvar="SPOTON_SHARED", help="Folder with the data that the figure is measured on.")
-    ] = Path("../shared"),
-    only: Annotated[
-        str | None, typer.Option(help="engine: hop, latency or scaling; faults: those with this in the name.")
-    ] = None,
-    sequence: Annotated[
-        list[str] | None,
-        typer.Option(help="tracking, fusion: a folder, below seqs or by its path, and its rate, as in MOT17-02=30."),
-    ] = None,
-    crops: Annotated[
-        Path | None, typer.Option(help="embedders: folder of labelled crops [default: train/reid in --shared].")
-    ] = None,
-    detector: Annotated[str, typer.Option(help="gpu, soak: as a site file names one.")] = "yolox-nano",
-    frames: Annotated[int, typer.Option(min=100, help="soak: how many frames.")] = 10_000,
-    seconds: Annotated[float, typer.Option(min=1.0, help="gpu: how long each load is held.")] = 10.0,
-) -> None:
-    """Measure, on data named in docs/performance.md, beside a named peer or a raw floor."""
-    from importlib import import_module
-
-    on_data = {"detection": "spoton.offline.detection_bench", "fusion": "spoton.offline.fusion_bench"}
-    by_itself = {"engine": "spoton.offline.engine_bench", "faults": "spoton.trials.faults"}
-    alone = {"gallery": "spoton.offline.gallery_bench"}
-    if name == "fusion" and sequence:
-        module = import_module("spoton.offline.fusion_bench")
-        _show(module.run(shared, rows=module.parse_rows(sequence), sizes=()), module.render, as_json)
-    elif name in on_data:
-        module = import_module(on_data[name])
-        _show(module.run(shared), module.render, as_json)
-    elif name in ("gpu", "soak"):
-        from spoton.vision.inference import Inference
-
-        module = import_module(f"spoton.offline.{name}_bench")
-        settings = {"weights_dir": _weights_folder(shared / "weights"), "inference": Inference.from_env(os.environ)}
-        amount = {"seconds": seconds} if name == "gpu" else {"frames": frames}
-        _show(module.run(shared, detector=detector, **amount, **settings), module.render, as_json)
-    elif name == "tracking":
-        module = import_module("spoton.offline.tracking_bench")
-        chosen = module.parse_sequences(sequence) if sequence else module.SEQUENCES
-        _show(module.run(shared, sequences=chosen), module.render, as_json)
-    elif name == "embedders":
-        module = import_module("spoton.offline.embedder_bench")
-        _show(module.run(crops or shared / "train" / "reid", shared / "weights"), module.render, as_json)
-    elif name in alone:
-        module = import_module(alone[name])
-        _show(module.run(), module.render, as_json)
-    elif name in by_itself:
-        module = import_module(by_itself[name])
-        _show(module.run(only), module.render, as_json)
-    else:
-        known = ", ".join(sorted((*on_data, *by_itself, *alone, "embedders", "gpu", "soak", "tracking")))
-        raise InputError(f"bench {name!r} is not known", remedy=f"choose from: {known}")
-
-
 @app.command(epilog="Example: spoton doctor --site site.toml --broker kafka://kafka:9092")
 def doctor(
     site: Annotated[Path | None, typer.Option(help="The site file [default: $SPOTON_SITE, or none].")] = None,
@@ -438,7 +371,7 @@ def doctor(
     findings = report.examine(
         report.Wishes.chosen(
             os.environ, site=site, broker=broker, database=database, redis=redis, data=data,
-            weights=_weights_folder(weights),
+            weights=weights_folder(weights),
         )
     )  # fmt: skip
     if as_json:
@@ -460,81 +393,6 @@ def site_import(
 
     site = offline_import.write(folder, fps, out)
     typer.echo(f"{out}: {len(site.cameras)} cameras")
-
-
-@models_app.command("list", epilog="Example: spoton models list --json")
-def models_list(as_json: Json = False) -> None:
-    """Known models, their licences, and which are here."""
-    from spoton.offline import models
-
-    _show(models.listed(_weights_folder(None)), models.render_list, as_json)
-
-
-@models_app.command("pull", epilog="Example: spoton models pull picodet-s")
-def models_pull(
-    name: Annotated[str, typer.Argument(help="A name from `spoton models list`.")],
-    source: Annotated[
-        Path | None, typer.Option("--from", help="A file from elsewhere instead of a download; checked all the same.")
-    ] = None,
-) -> None:
-    """Download weights from the project's release, with checksum; goes on where it was cut off."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-    from spoton.vision import clip_embedder, weights
-
-    folder = _weights_folder(None)
-    if name == clip_embedder.NAME:
-        raise ModelError("clip: not part of the project's release", remedy=clip_embedder.remedy(folder))
-    one = weights.known(name)
-    if source is not None:
-        path = weights.take(name, source, folder)
-    else:
-        with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
-            task = progress.add_task(name, total=one.size)
-            path = weights.pull(name, folder, lambda done, total: progress.update(task, completed=done, total=total))
-    typer.echo(f"{name}: {path}")
-    typer.echo(f"{one.origin}; licence of the weights: {one.licence}")
-
-
-@models_app.command("verify", epilog="Example: spoton models verify osnet")
-def models_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Names [default: all that are here].")] = None,
-    as_json: Json = False,
-) -> None:
-    """Compare weights that are here with their checksums; exit code 1 when one is damaged."""
-    from spoton.offline import models
-
-    result = models.checked(names or [], _weights_folder(None))
-    _show(result, models.render_checked, as_json)
-    if any(one["problem"] for one in result["models"]):
-        raise typer.Exit(1)
-
-
-@models_app.command("export", epilog="Example: spoton models export picodet-s --pictures stills/ --out picodet.onnx")
-def models_export(
-    model: Annotated[str, typer.Argument(help="A known model, FILE.onnx, transformers:DIR or ultralytics:FILE.pt.")],
-    out: Annotated[Path, typer.Option(help="The .onnx file to write.")],
-    pictures: Annotated[Path, typer.Option(help="Folder of pictures like the cameras': they calibrate and compare.")],
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8 (calibrated) or int8-dynamic.")] = "fp32",
-    weights: Weights = None,
-    as_json: Json = False,
-) -> None:
-    """Write a detector as ONNX, smaller where wished, and report how its answers differ from the original's."""
-    from spoton.offline import export
-
-    result = export.run(
-        model, out, precision=precision, pictures=pictures, weights_dir=_weights_folder(weights)
-    )
-    _show(result, export.render, as_json)
-
-
-def _show(result: dict[str, Any], render: Any, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    from rich.console import Console
-
-    render(result, Console())
 
 
 if __name__ == "__main__":

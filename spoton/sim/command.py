@@ -11,11 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
+from spoton.commands.options import Json
 from spoton.errors import InputError
 
 sim_app = typer.Typer(help="A simulated floor as a folder: detections, truth, cameras, site file, pictures.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 @sim_app.callback(

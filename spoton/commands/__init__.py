@@ -1,0 +1,1 @@
+"""Groups of commands that ``spoton.cli`` puts together."""
