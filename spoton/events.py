@@ -204,6 +204,19 @@ class PersonAppeared(Event, frozen=True, kw_only=True):
     seen: list[TrackRef]
 
 
+class PersonReturned(Event, frozen=True, kw_only=True):
+    """Somebody who had left is there again, under the identity from before."""
+
+    stream: ClassVar[str] = "identities"
+
+    person: str
+    number: int
+    x_m: float
+    y_m: float
+    seen: list[TrackRef]
+    evidence: Evidence
+
+
 class TrackAssigned(Event, frozen=True, kw_only=True):
     """From now on this track is this person."""
 
@@ -367,7 +380,7 @@ class CameraRemoved(Command, frozen=True, kw_only=True):
 
 DetectionEvent: TypeAlias = PeopleDetected | FramesSkipped | CameraOnline | CameraOffline
 IdentityEvent: TypeAlias = (
-    PersonAppeared | TrackAssigned | PersonHandedOver | PersonsMerged | PersonSplit | PersonLeft
+    PersonAppeared | PersonReturned | TrackAssigned | PersonHandedOver | PersonsMerged | PersonSplit | PersonLeft
     | ClockSkewed | CalibrationDrifted
 )
 PositionEvent: TypeAlias = PeopleLocated
@@ -377,7 +390,7 @@ AnyEvent: TypeAlias = DetectionEvent | IdentityEvent | PositionEvent | Behaviour
 
 EVENT_TYPES: tuple[type[Event], ...] = (
     PeopleDetected, FramesSkipped, CameraOnline, CameraOffline,
-    PersonAppeared, TrackAssigned, PersonHandedOver, PersonsMerged, PersonSplit, PersonLeft,
+    PersonAppeared, PersonReturned, TrackAssigned, PersonHandedOver, PersonsMerged, PersonSplit, PersonLeft,
     ClockSkewed, CalibrationDrifted,
     PeopleLocated,
     ZoneEntered, ZoneLeft,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spoton import memory as memories
 from spoton.association import near_pairs
 from spoton.bindings import Binding, Gallery, TrackKey, handed_to, looks_apart, looks_of
 from spoton.crowd import Crowd, kept, with_values
@@ -18,11 +19,13 @@ from spoton.events import (
     PersonAppeared,
     PersonHandedOver,
     PersonLeft,
+    PersonReturned,
     PersonsMerged,
     TrackAssigned,
     TrackRef,
 )
 from spoton.matching import MAHALANOBIS_GATE, STICKY_GATE, misfit
+from spoton.memory import Memory
 from spoton.presence import CONFIRMED, DISBELIEVED
 from spoton.sightings import Sightings, SiteView
 
@@ -44,6 +47,8 @@ _SETTLED_SAME_FOR_US = 3_000_000
 _RETURN_M_S = 1.5
 _FARTHEST_RETURN_M = 6.0
 _CANDIDATE_LIFE_US = 500_000
+_RECALL_US = 3_000_000
+"""Whoever is new may still turn out to be one who left for so long: looks are taken when the view is good."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +64,7 @@ class Lives:
     crowd: Crowd
     bindings: Mapping[TrackKey, Binding]
     gallery: Gallery
+    memory: Memory
     close: Mapping[tuple[int, int], int]
     found: tuple[Finding, ...] = ()
 
@@ -123,8 +129,64 @@ def confirmed(lives: Lives, view: SiteView, seen: Mapping[int, list[TrackRef]]) 
     for uid in crowd.uid[ready].tolist():
         if uid in doubles:
             continue
-        lives = _returned(lives, uid, view) or _appeared(lives, uid, seen.get(uid, []))
+        refs = seen.get(uid, [])
+        lives = _returned(lives, uid, view) or _recalled(lives, uid, refs, view) or _appeared(lives, uid, refs)
     return lives
+
+
+def recalled(lives: Lives, view: SiteView) -> Lives:
+    """Make those who appeared a moment ago and look like one who left, that person: the two were one."""
+    crowd = lives.crowd
+    young = (crowd.number > 0) & (lives.at_us - crowd.born_us < _RECALL_US) & (crowd.seen_us == lives.at_us)
+    for row in np.flatnonzero(young).tolist():
+        number = int(crowd.number[row])
+        known = None if number in lives.memory.back else _known(lives, row, view)
+        if known is None:
+            continue
+        names = {"person": lives.name(known[0]), "merged": lives.name(number)}
+        lives = _renumbered(lives, row, known[0])
+        lives = replace(lives, found=(*lives.found, (PersonsMerged, {**names, "evidence": known[1]})))
+    return lives
+
+
+def _recalled(lives: Lives, uid: int, seen: list[TrackRef], view: SiteView) -> Lives | None:
+    """The same lives with somebody who had left back in ``uid``; None when nobody is like them."""
+    row = int(np.searchsorted(lives.crowd.uid, uid))
+    known = _known(lives, row, view)
+    if known is None:
+        return None
+    x_m, y_m = (round(value, 3) for value in lives.crowd.mean[row, :2].tolist())
+    number, evidence = known
+    fields = {
+        "person": lives.name(number), "number": number, "x_m": x_m, "y_m": y_m, "seen": seen, "evidence": evidence,
+    }  # fmt: skip
+    lives = _renumbered(lives, row, number)
+    return replace(lives, found=(*lives.found, (PersonReturned, fields)))
+
+
+def _known(lives: Lives, row: int, view: SiteView) -> tuple[int, Evidence] | None:
+    crowd, gate = lives.crowd, view.site.thresholds.recall_gate
+    born_us, place_m = int(crowd.born_us[row]), crowd.mean[row, :2]
+    found = memories.recalled(lives.memory, lives.gallery, int(crowd.uid[row]), born_us, place_m, gate)
+    if found is None:
+        return None
+    at = int(np.flatnonzero(lives.memory.number == found[0])[0])
+    evidence = Evidence(
+        distance_m=_rounded(np.hypot(*(lives.memory.place_m[at] - place_m))),
+        gap_s=_rounded((born_us - int(lives.memory.left_us[at])) / 1e6),
+        appearance=_rounded(found[1]),
+        appearance_gate=gate,
+        by="looks",
+    )
+    return found[0], evidence
+
+
+def _renumbered(lives: Lives, row: int, number: int) -> Lives:
+    numbers = lives.crowd.number.copy()
+    numbers[row] = number
+    return replace(
+        lives, crowd=with_values(lives.crowd, number=numbers), memory=memories.forgotten(lives.memory, number)
+    )
 
 
 def _beside_a_person(crowd: Crowd, pair: tuple[int, int], uid: int) -> bool:
@@ -275,15 +337,17 @@ def overdue(lives: Lives, view: SiteView) -> Lives:
 
 def let_go(lives: Lives, going: Bools) -> Lives:
     """Without the rows that are ``going``, (N,); those of them who have a number are said to have left."""
-    crowd, found = lives.crowd, list(lives.found)
+    crowd, found, memory = lives.crowd, list(lives.found), lives.memory
     for row in np.flatnonzero(going & (crowd.number > 0)).tolist():
+        number, seen_us = int(crowd.number[row]), int(crowd.seen_us[row])
+        memory = memories.remembered(memory, number, seen_us, crowd.mean[row], lives.gallery, int(crowd.uid[row]))
         x_m, y_m = crowd.mean[row, :2].tolist()
         fields = {
             "person": lives.name(int(crowd.number[row])), "x_m": round(x_m, 3), "y_m": round(y_m, 3),
             "last_at": int(crowd.seen_us[row]),
         }  # fmt: skip
         found.append((PersonLeft, fields))
-    return replace(lives, crowd=kept(crowd, ~going), found=tuple(found))
+    return replace(lives, crowd=kept(crowd, ~going), memory=memory, found=tuple(found))
 
 
 def _rounded(value: float | np.floating[Any] | None) -> float | None:

@@ -35,6 +35,7 @@ from spoton.events import (
 from spoton.fusion import centre_of, fuse, gathered_groups, open_m
 from spoton.lives import LISTED_US, RECENT_US, Finding, Lives
 from spoton.matching import assign_known, candidates
+from spoton.memory import Memory
 from spoton.offsets import corrected, learned, none_known
 from spoton.people_state import PeopleState, pack, unpack, with_cameras
 from spoton.presence import DOUBTED, believed
@@ -135,21 +136,29 @@ def _tick(
         tick.at_us, first_us, state.last_number, crowd,
         rebound(state.bindings, crowd, sightings, owner, view.cameras, tick.at_us, _FORGET_TRACK_US),
         looked(state.gallery, crowd, sightings, owner),
-        state.close, before.found,
+        before.memory, state.close, before.found,
     )  # fmt: skip
     owner_uid = np.where(owner >= 0, crowd.uid[owner] if len(crowd) else 0, 0)
     lives, seen = _lived(lives, sightings, owner_uid, view)
     told, watch = camera_watch.learned(state.watch, raw, sightings, crowd, owner, news_s, view)
     after = msgspec.structs.replace(
         state, at_us=tick.at_us, first_us=first_us, crowd=lives.crowd,
-        bindings=dict(lives.bindings), gallery=lives.gallery, close=dict(lives.close), next_uid=next_uid,
+        bindings=dict(lives.bindings), gallery=lives.gallery, memory=_kept(lives, state, view),
+        close=dict(lives.close), next_uid=next_uid,
         offsets=learned(state.offsets, raw, sightings, owner, news_s), watch=watch,
     )  # fmt: skip
     return (*lives.found, *told), _located(lives, seen, view), after
 
 
+def _kept(lives: Lives, state: PeopleState, view: SiteView) -> Memory:
+    """Who left, where anybody asks for them."""
+    return lives.memory if view.site.thresholds.recall_gate > 0.0 else state.memory
+
+
 def _lives(state: PeopleState, at_us: int) -> Lives:
-    return Lives(at_us, state.first_us, state.last_number, state.crowd, state.bindings, state.gallery, state.close)
+    return Lives(
+        at_us, state.first_us, state.last_number, state.crowd, state.bindings, state.gallery, state.memory, state.close
+    )
 
 
 def _abandoned(
@@ -164,7 +173,7 @@ def _abandoned(
         lives = lifes.let_go(lives, np.ones(len(lives.crowd), dtype=np.bool_))
     else:
         lives = lifes.overdue(lives, view)
-    after = msgspec.structs.replace(state, crowd=lives.crowd)
+    after = msgspec.structs.replace(state, crowd=lives.crowd, memory=_kept(lives, state, view))
     if not len(lives.crowd):
         after = msgspec.structs.replace(after, bindings={}, gallery=no_looks(), close={})
     decided = _identities(state, lives.found, lives.at_us, view)
@@ -212,6 +221,7 @@ def _lived(
     lives = lifes.merged(lives)
     unnumbered = np.isin(owner_uid, lives.crowd.uid[lives.crowd.number == 0])
     lives = lifes.confirmed(lives, view, _refs(lives, sightings, np.where(unnumbered, owner_uid, 0), view))
+    lives = lifes.recalled(lives, view)
     owner_uid = _still(lives, sightings, owner_uid, view)
     lives = lifes.told(lives, sightings, owner_uid, view)
     seen = _refs(lives, sightings, owner_uid, view)

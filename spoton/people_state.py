@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from spoton import camera_watch
+from spoton import camera_watch, memory
 from spoton import crowd as crowds
 from spoton.bindings import Binding, Gallery, TrackKey, no_looks, relooked
 from spoton.camera_watch import Watch
 from spoton.crowd import STATE, Crowd
 from spoton.errors import InputError
+from spoton.memory import Memory
 from spoton.offsets import Offsets, none_known, of_cameras
 from spoton.ticks import NEVER_US, Alignment
 
@@ -33,6 +34,7 @@ class PeopleState(msgspec.Struct, frozen=True):
     crowd: Crowd = msgspec.field(default_factory=lambda: crowds.nobody(0))
     bindings: dict[TrackKey, Binding] = {}
     gallery: Gallery = msgspec.field(default_factory=no_looks)
+    memory: Memory = msgspec.field(default_factory=memory.nobody)
     close: dict[tuple[int, int], int] = {}
     offsets: Offsets = msgspec.field(default_factory=lambda: none_known(0))
     watch: Watch = msgspec.field(default_factory=lambda: camera_watch.none_known(0))
@@ -54,6 +56,7 @@ def with_cameras(state: PeopleState, cameras: tuple[str, ...]) -> PeopleState:
         offsets=of_cameras(state.offsets, state.cameras, cameras),
         watch=camera_watch.of_cameras(state.watch, state.cameras, cameras),
         gallery=relooked(state.gallery, state.cameras, cameras),
+        memory=memory.of_cameras(state.memory, state.cameras, cameras),
     )
     return changed
 

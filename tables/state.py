@@ -54,7 +54,7 @@ def fold(table: PackedTable[PersonState], departed: Departed, event: AnyEvent, *
     """
     match event:
         case PeopleLocated():
-            for located in (one for one in event.people if one.person not in departed):
+            for located in (one for one in event.people if not departed.gone(one.person, event.at)):
                 row = table.find(key(event.site, located.person))
                 if row is None or event.at - row.at >= every_s * 1_000_000 or row.zone != located.zone:
                     table.set(key(event.site, located.person), of(event.site, event.at, located))

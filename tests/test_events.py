@@ -27,6 +27,9 @@ EXAMPLES = [
     events.CameraOnline(**HEAD, camera="north", session=1, size_px=(640, 480), epoch=1_700_000_000_000_000),
     events.CameraOffline(**HEAD, camera="north", session=1, reason="connection refused"),
     events.PersonAppeared(**HEAD, person="1-1", number=1, x_m=1.5, y_m=2.5, seen=SEEN),
+    events.PersonReturned(
+        **HEAD, person="1-1", number=1, x_m=1.5, y_m=2.5, seen=SEEN, evidence=events.Evidence(gap_s=9.5, by="looks")
+    ),
     events.TrackAssigned(**HEAD, person="1-1", camera="north", track=3, evidence=EVIDENCE),
     events.PersonHandedOver(
         **HEAD, person="1-1", from_camera="north", to_camera="east", track=4, evidence=events.Evidence(gap_s=1.5)

@@ -17,5 +17,6 @@ class Departed:
         self._at = {one: when for one, when in self._at.items() if at_us - when < REMEMBERED_US}
         self._at[person] = at_us
 
-    def __contains__(self, person: str) -> bool:
-        return person in self._at
+    def gone(self, person: str, at_us: int) -> bool:
+        """Whether this person was gone at that time; who is seen after they left has come back."""
+        return at_us <= self._at.get(person, at_us - 1)

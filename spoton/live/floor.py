@@ -13,6 +13,7 @@ from spoton.events import (
     PersonAppeared,
     PersonHandedOver,
     PersonLeft,
+    PersonReturned,
     PersonsMerged,
     PersonSplit,
     TrackAssigned,
@@ -54,14 +55,15 @@ class Floor:
 
     def located(self, event: PeopleLocated) -> list[PersonNow]:
         """Everyone at one tick; returns those the tick speaks of."""
-        here = [self._place(event.at, located) for located in event.people if located.person not in self._departed]
+        there = [one for one in event.people if not self._departed.gone(one.person, event.at)]
+        here = [self._place(event.at, located) for located in there]
         stale = [one.person for one in self._persons.values() if event.at - one.at > FORGET_US]
         for person in stale:
             self._drop(person)
         return here
 
-    def appeared(self, event: PersonAppeared) -> None:
-        """Somebody new."""
+    def appeared(self, event: PersonAppeared | PersonReturned) -> None:
+        """Somebody new, or back."""
         if event.person not in self._persons:
             self._persons[event.person] = PersonNow(
                 person=event.person, number=event.number, at=event.at, x_m=event.x_m, y_m=event.y_m, seen=event.seen

@@ -157,7 +157,7 @@ class LiveState:
 
     def _apply_to_floor(self, event: AnyEvent) -> None:
         match event:
-            case events.PersonAppeared():
+            case events.PersonAppeared() | events.PersonReturned():
                 self._floor.appeared(event)
             case events.TrackAssigned():
                 self._floor.assigned(event)
