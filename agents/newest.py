@@ -74,7 +74,7 @@ class Newest:
         comes, those that have waited longest: what is decided of it goes on its way while the next is decided.
         """
         await self._arrived.wait()
-        if not self._has_pictures and len(self._waiting) < LEAST_SHARE:
+        if not self._has_pictures and len(self._waiting) < LEAST_SHARE and self._count < MOST_TAKEN:
             # Every share costs requests to the broker, here and for all who read what comes of it.
             await asyncio.sleep(GATHER_S)
             await self._arrived.wait()

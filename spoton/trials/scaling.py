@@ -43,9 +43,9 @@ from spoton.trials.load import partition_of
 from spoton.trials.recording import Recording
 
 PARTITIONS = 16
-FRAMES, WARM_UP_FRAMES = 2000, 20
+FRAMES, WARM_UP_FRAMES = 4000, 20
 """Of each camera."""
-ROUNDS, WARM_UPS = 3, 2
+ROUNDS, WARM_UPS = 3, 1
 BARE_S = 2.0
 """How long the decisions alone are measured."""
 _PATIENCE_S = 240.0
