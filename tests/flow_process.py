@@ -34,7 +34,7 @@ class Running:
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, str(APP), url, str(first), str(last), prefix],
-                stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=limits,
+                stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=limits, cwd=folder,
                 env=os.environ | dict(environment or {}),
             )  # fmt: skip
         self.lines = iter(self.process.stdout)

@@ -33,6 +33,12 @@ from tables.packed import packed_table, unpacked
 PATIENCE_S = 60
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Faust makes a folder where it is started."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def prefix() -> str:
     return f"test-{uuid.uuid4().hex[:12]}-"

@@ -24,6 +24,12 @@ from spoton.log.transport import Transport, register
 PATIENCE_S = 60
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Faust makes a folder where it is started."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def running(tmp_path, flow):
     def start(*args, **options):

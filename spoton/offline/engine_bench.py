@@ -92,7 +92,7 @@ def measure_hop(
         for number in range(rounds):
             for kind, runs in measured.items():
                 address = f"log://{folder}/log-{number}" if kind == "log" else url
-                runs.append(_measure("bare" if kind == "bare" else "faust", address, events))
+                runs.append(_measure("bare" if kind == "bare" else "faust", address, events, Path(folder)))
                 progress(sum(map(len, measured.values())), total)
     result: dict[str, Any] = {"events": events, "value_bytes": measured["bare"][0]["value_bytes"]}
     for kind in ("kafka", "log"):
@@ -145,9 +145,10 @@ def _broker(folder: Path) -> Iterator[str]:
         yield broker.url
 
 
-def _measure(kind: str, url: str, events: int) -> dict[str, float]:
+def _measure(kind: str, url: str, events: int, folder: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "agents.hop_bench", kind, url, str(events)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+    # In the folder: Faust makes one of its own where it is started.
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False, cwd=folder)
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["nothing said"]
         raise SpotOnError(f"{kind} on {url} cannot be measured: {said[-1]}")
