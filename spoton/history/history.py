@@ -23,13 +23,17 @@ from spoton.history.rows import EVENT_COLUMNS, POSITION_COLUMNS, microseconds, r
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 LINEAGE = """
-    WITH RECURSIVE lineage(person) AS (
+    WITH RECURSIVE taken_back AS (
+        SELECT body ->> 'reverses' AS id FROM events
+        WHERE site = $1 AND type = 'PersonSplit' AND body ->> 'reverses' <> ''
+    ), lineage(person) AS (
         SELECT $2::text
         UNION
         SELECT e.body ->> 'merged' FROM events e JOIN lineage l ON e.person = l.person
-        WHERE e.site = $1 AND e.type = 'PersonsMerged'
+        WHERE e.site = $1 AND e.type = 'PersonsMerged' AND e.id::text NOT IN (SELECT id FROM taken_back)
     )
 """
+"""Everyone who proved to be ``$2``; a merge that was taken back counts no more."""
 
 log = structlog.get_logger("history")
 
@@ -148,6 +152,12 @@ class History:
         async with self._connection() as connection:
             found = await connection.fetch(query, site, person, _bound(at_from_us), _bound(at_to_us), limit)
         return [{**dict(row), "at": microseconds(row["at"])} for row in found]
+
+    async def lineage(self, site: str, person: str) -> list[str]:
+        """The other identities that proved to be this person, by number."""
+        query = LINEAGE + "SELECT person FROM lineage WHERE person <> $2 ORDER BY length(person), person"
+        async with self._connection() as connection:
+            return [row["person"] for row in await connection.fetch(query, site, person)]
 
     async def events(
         self,

@@ -167,6 +167,8 @@ class LiveState:
                 self._floor.merged(event)
             case events.PersonSplit():
                 self._floor.split(event)
+            case events.TrackReassigned():
+                self._floor.reassigned(event)
             case events.PersonLeft():
                 self._floor.left(event)
             case events.ClockSkewed():
