@@ -35,6 +35,9 @@ LINEAGE = """
 """
 """Everyone who proved to be ``$2``; a merge that was taken back counts no more."""
 
+CORRECTABLE = ["PersonsMerged", "PersonSplit", "TrackReassigned"]
+"""What can be taken back."""
+
 log = structlog.get_logger("history")
 
 
@@ -152,6 +155,19 @@ class History:
         async with self._connection() as connection:
             found = await connection.fetch(query, site, person, _bound(at_from_us), _bound(at_to_us), limit)
         return [{**dict(row), "at": microseconds(row["at"])} for row in found]
+
+    async def correctable(self, site: str, event: str) -> str | None:
+        """The JSON text of a merge, split or reassignment by its id; None when there is none."""
+        query = "SELECT body FROM events WHERE site = $1 AND type = ANY ($2) AND id = $3"
+        async with self._connection() as connection:
+            found: str | None = await connection.fetchval(query, site, CORRECTABLE, uuid.UUID(event))
+            return found
+
+    async def identities(self, site: str) -> list[str]:
+        """Every decision about who is who, and every command, as JSON texts, in order."""
+        query = "SELECT body FROM events WHERE site = $1 AND stream = ANY ($2) ORDER BY stream DESC, seq, at"
+        async with self._connection() as connection:
+            return [row["body"] for row in await connection.fetch(query, site, ["identities", "commands"])]
 
     async def lineage(self, site: str, person: str) -> list[str]:
         """The other identities that proved to be this person, by number."""

@@ -89,6 +89,11 @@ class LateHistory:
         found: list[dict[str, Any]] = await self._ask(lambda history: history.trajectory(site, person, **bounds))
         return found
 
+    async def correctable(self, site: str, event: str) -> str | None:
+        """As ``History.correctable``."""
+        found: str | None = await self._ask(lambda history: history.correctable(site, event))
+        return found
+
     async def lineage(self, site: str, person: str) -> list[str]:
         """As ``History.lineage``."""
         found: list[str] = await self._ask(lambda history: history.lineage(site, person))
