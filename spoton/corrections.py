@@ -194,7 +194,9 @@ def _merged(site: Site, wish: MergeRequested, view: SiteView) -> Site:
 
 def _told(bindings: Mapping[TrackKey, Binding], uid: int, number: int) -> dict[TrackKey, Binding]:
     return {
-        key: Binding(uid, each.weight, each.seen_us, number if each.told else 0) if each.uid == uid else each
+        key: Binding(uid, each.weight, each.seen_us, number if each.told else 0, each.pinned)
+        if each.uid == uid
+        else each
         for key, each in bindings.items()
     }
 
@@ -273,7 +275,7 @@ def _given(lives: Lives, here: int, there: int, key: TrackKey, view: SiteView) -
         values["cov"][there] = _widened(crowd.cov[here])
         crowd = crowds.with_values(crowd, **values)
     each = lives.bindings[key]
-    bound = Binding(int(crowd.uid[there]), 1.0, each.seen_us, int(crowd.number[there]))
+    bound = Binding(int(crowd.uid[there]), 1.0, each.seen_us, int(crowd.number[there]), pinned=True)
     return replace(lives, crowd=crowd, bindings={**lives.bindings, key: bound}), measured
 
 
@@ -286,7 +288,7 @@ def _beside(lives: Lives, row: int, uid: int, number: int, keys: Iterable[TrackK
     values["cov"][0] = _widened(crowd.cov[row])
     bindings = dict(lives.bindings)
     for key in keys:
-        bindings[key] = Binding(uid, 1.0, bindings[key].seen_us, number)
+        bindings[key] = Binding(uid, 1.0, bindings[key].seen_us, number, pinned=True)
     return replace(
         lives,
         crowd=crowds.joined(crowd, type(crowd)(**values)),

@@ -330,7 +330,7 @@ def told(lives: Lives, sightings: Sightings, owner_uid: Ints, view: SiteView) ->
         evidence = _evidence(lives, row, sightings, m, view)
         fields = {"person": lives.name(number), "camera": camera, "track": track, "evidence": evidence}
         found.append((TrackAssigned, fields))
-        bindings[camera, track] = Binding(binding.uid, binding.weight, binding.seen_us, number)
+        bindings[camera, track] = Binding(binding.uid, binding.weight, binding.seen_us, number, binding.pinned)
     return replace(lives, bindings=bindings, found=tuple(found))
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from spoton import camera_watch, corrections
 from spoton import crowd as crowds
 from spoton import lives as lifes
-from spoton.bindings import alike, looked, no_looks, rebound, ties
+from spoton.bindings import Bindings, alike, looked, no_looks, rebound, ties
 from spoton.crowd import Crowd
 from spoton.events import (
     CameraOffline,
@@ -42,7 +42,7 @@ from spoton.matching import assign_known, candidates
 from spoton.memory import Memory
 from spoton.offsets import corrected, learned, none_known
 from spoton.people_state import PeopleState, pack, unpack, with_cameras
-from spoton.presence import DOUBTED, believed
+from spoton.presence import CONFIRMED, DOUBTED, believed
 from spoton.sightings import Sightings, SiteView, boxes, sight, site_view
 from spoton.site import Site
 from spoton.ticks import NEVER_US, Tick, admit, close, silent
@@ -187,7 +187,7 @@ def _tick(
     before = lifes.overdue(_lives(state, tick.at_us), view)
     crowd = crowds.predicted(before.crowd, dt_s, tick.at_us, 1.5 * view.rhythm.period_us / 1e6)
     crowd, owner, next_uid = _recognised(state, crowd, sightings, tick, view, active_us, news_s)
-    crowd = believed(crowd, sightings, owner, tick, found, view, news_s)
+    crowd = _vouched(believed(crowd, sightings, owner, tick, found, view, news_s), state.bindings)
     crowd = _shown(crowd, sightings, owner, tick.at_us)
     lives = Lives(
         tick.at_us, first_us, state.last_number, crowd,
@@ -243,9 +243,9 @@ def _recognised(
 ) -> tuple[Crowd, Ints, int]:
     """Whose each sighting is, and everyone where it puts them, newcomers last."""
     thresholds = view.site.thresholds
-    tied, tie = ties(state.bindings, crowd, sightings, view.cameras)
+    tied, tie, pinned = ties(state.bindings, crowd, sightings, view.cameras)
     active = tick.at_us - crowd.seen_us <= active_us
-    found = candidates(crowd, sightings, tied, tie, active, thresholds.gate_m)
+    found = candidates(crowd, sightings, tied, tie, active, thresholds.gate_m, pinned)
     looks = alike(state.gallery, crowd, sightings, *found[:2], thresholds.appearance_gate)
     owner = assign_known(crowd, sightings, found, looks, news_s)
     crowd = fuse(crowd, sightings, owner)
@@ -262,6 +262,15 @@ def _recognised(
         uids, np.stack([c for c, _ in centres]), np.stack([v for _, v in centres]), tick.at_us, len(view.cameras)
     )
     return crowds.joined(crowd, fresh), owner, state.next_uid + len(groups)
+
+
+def _vouched(crowd: Crowd, bindings: Bindings) -> Crowd:
+    """Whom an operator has told apart from others is there, whatever it looks like."""
+    said = [each.uid for each in bindings.values() if each.pinned]
+    if not said:
+        return crowd
+    belief = np.where(np.isin(crowd.uid, said), np.maximum(crowd.belief, CONFIRMED), crowd.belief)
+    return crowds.with_values(crowd, belief=belief)
 
 
 def _shown(crowd: Crowd, sightings: Sightings, owner: Ints, at_us: int) -> Crowd:

@@ -58,7 +58,7 @@ def _of_file(path: Path) -> Iterable[Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}", remedy="give events.jsonl of spoton track") from error
     except msgspec.DecodeError as error:
-        raise InputError(f"{path} holds what is no event: {error}", remedy="give events.jsonl of spoton track") from error
+        raise InputError(f"{path} holds what is no event: {error}", remedy="give an events.jsonl") from error
     return found
 
 
