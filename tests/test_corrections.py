@@ -317,7 +317,8 @@ def test_live_state_and_zones_follow(returning: Any) -> None:
     outcome = live.outcome(merge.id)
     assert isinstance(outcome, PersonsMerged)
     assert [(type(one).__name__, one.person) for one in told] == [
-        ("ZoneEntered", "0-1"), ("ZoneLeft", "0-1"), ("ZoneEntered", "0-2"), ("ZoneLeft", "0-2"), ("ZoneEntered", "0-1"),
+        ("ZoneEntered", "0-1"), ("ZoneLeft", "0-1"), ("ZoneEntered", "0-2"),
+        ("ZoneLeft", "0-2"), ("ZoneEntered", "0-1"),
     ]  # fmt: skip
 
 
