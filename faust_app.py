@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +37,7 @@ from api.access import LOOPBACK
 from api.app import create_api
 from api.detection_metrics import DetectionMetrics
 from api.health import Health
+from api.keys import Record
 from api.looks import LooksMetrics
 from spoton import __version__, diagnostics
 from spoton.config import Config
@@ -106,7 +108,7 @@ def create_app(config: Config, site: Site) -> faust.App:
     metrics: list[Collector] = [
         DetectionMetrics(detectors.now, config.inference.memory_bytes), LooksMetrics(worker.looked),
     ]  # fmt: skip
-    _attach_api(app, config, site, live, history, cameras, metrics)
+    _attach_api(app, config, site, live, history, cameras, metrics, partial(commands.recorded, streams))
     return app
 
 
@@ -251,6 +253,7 @@ def _attach_api(
     history: LateHistory,
     cameras: PackedTable[CameraStatus],
     metrics: Sequence[Collector],
+    record: Record,
 ) -> None:
     """History and the API: they live and end with the worker."""
 
@@ -278,7 +281,9 @@ def _attach_api(
             registry = CollectorRegistry()
             for metric in metrics:
                 registry.register(metric)
-            api = create_api(site=site, live=live, history=history, health=health, registry=registry, hosts=hosts)
+            api = create_api(
+                site=site, live=live, history=history, health=health, registry=registry, record=record, hosts=hosts
+            )
             self.runner = web.AppRunner(api, access_log=None, shutdown_timeout=3)
             await self.runner.setup()
             await web.TCPSite(self.runner, config.host, config.port).start()

@@ -26,5 +26,5 @@ def attach(app: faust.App, topics: Topics, write: Write) -> Mapping[str, AgentT[
 
     return {
         topic.get_topic_name(): app.agent(topic, name=f"archive-{topic.get_topic_name()}")(archive)
-        for topic in (topics.detections, topics.identities, topics.positions, topics.behaviour)
+        for topic in (topics.detections, topics.identities, topics.positions, topics.behaviour, topics.commands)
     }

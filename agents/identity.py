@@ -1,4 +1,4 @@
-"""Agent ``identity``: from what every camera of a site sees to who is where on its floor."""
+"""Agent ``identity``: from what every camera of a site sees, and operators say, to who is where on its floor."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _warn(fact: events.Event) -> None:
 def attach(
     app: faust.App, topics: Topics, table: PackedTable[people.PeopleState], sites: Mapping[str, Site]
 ) -> AgentT[bytes]:
-    """Read ``detections``, decide identities and positions, and keep each site's state in the table."""
+    """Read ``detections`` and ``commands``, decide identities and positions; each site's state is kept in the table."""
     keeper = Keeper(app, table, every_s=0.0 if topics.one_transaction else EVERY_S)
     made: dict[str, tuple[Site, people.SiteView]] = {}
 
@@ -47,7 +47,7 @@ def attach(
             for item in batch:
                 seen = events.decode(item.value)
                 view = view_of(seen.site)
-                if view is None or not isinstance(seen, events.DetectionEvent):
+                if view is None or not isinstance(seen, people.Input):
                     continue
                 if seen.site not in states:
                     states[seen.site] = keeper.get(seen.site, partial(people.initial, view))
@@ -57,4 +57,4 @@ def attach(
                     _warn(fact)
             await topics.publish(facts, keep=partial(keeper.keep, states))
 
-    return app.agent(topics.detections, name="identity")(identify)
+    return app.agent(topics.inputs, name="identity")(identify)

@@ -22,7 +22,8 @@ _key = lru_cache(65_536)(route_key)
 class Topics:
     """All streams: key ``site/camera`` for frames and detections, ``site`` for the rest.
 
-    findings: identities and positions read as one, for who must not fold them side by side. one_transaction: the
+    findings: identities and positions read as one, for who must not fold them side by side; inputs: detections and
+    commands likewise. one_transaction: the
     broker writes what is sent in one turn of the event loop whole or not at all. partitions: of every topic.
     """
 
@@ -32,7 +33,9 @@ class Topics:
     identities: faust.TopicT
     positions: faust.TopicT
     behaviour: faust.TopicT
+    commands: faust.TopicT
     findings: faust.TopicT
+    inputs: faust.TopicT
     sources: faust.TopicT
     one_transaction: bool
     partitions: int
@@ -112,6 +115,9 @@ def topics(app: faust.App, *, partitions: int, one_transaction: bool) -> Topics:
         identities=stream("identities", retention_s=week_s),
         positions=stream("positions", retention_s=week_s),
         behaviour=stream("behaviour", retention_s=week_s),
+        # For a week only where it is we who make the topic, the embedded log: history keeps every command.
+        commands=stream("commands", retention_s=week_s),
+        inputs=stream("detections", "commands", retention_s=week_s),
         findings=stream("identities", "positions", retention_s=week_s),
         sources=stream("sources", retention_s=week_s, compacting=True),
         one_transaction=one_transaction,

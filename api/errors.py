@@ -38,6 +38,14 @@ class Refused(SpotOnError):
         super().__init__(problem, remedy=remedy)
 
 
+class Contradicted(SpotOnError):
+    """What was asked for contradicts what is so."""
+
+    def __init__(self, problem: str, value: object, *, remedy: str) -> None:
+        self.value = value
+        super().__init__(problem, remedy=remedy)
+
+
 def status_of(error: SpotOnError) -> int:
     """The HTTP status that an error of the domain stands for."""
     match error:
@@ -47,6 +55,8 @@ def status_of(error: SpotOnError) -> int:
             return 403
         case NotThere():
             return 404
+        case Contradicted():
+            return 409
         case HistoryError():
             return 503
         case _:

@@ -33,6 +33,14 @@ class History(Protocol):
         """Where one person was, oldest first."""
         ...
 
+    async def correctable(self, site: str, event: str) -> str | None:
+        """A merge, split or reassignment by its id, as its JSON text; None when there is none."""
+        ...
+
+    async def lineage(self, site: str, person: str) -> list[str]:
+        """The other identities that proved to be this person."""
+        ...
+
     async def events(
         self,
         site: str,
@@ -59,6 +67,14 @@ class NoHistory:
         raise self._refusal()
 
     async def trajectory(self, site: str, person: str, **_: Any) -> list[dict[str, Any]]:
+        """Refuse."""
+        raise self._refusal()
+
+    async def correctable(self, site: str, event: str) -> str | None:
+        """Refuse."""
+        raise self._refusal()
+
+    async def lineage(self, site: str, person: str) -> list[str]:
         """Refuse."""
         raise self._refusal()
 

@@ -47,6 +47,7 @@ async def trajectory(request: web.Request) -> web.Response:
     return web.json_response(
         {
             "person": person,
+            "previous_ids": await request.app[HISTORY].lineage(request.app[SITE]().name, person),
             "from": begin_us,
             "to": end_us,
             "points": points[:most],

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from api import query
 from api.errors import NotThere
 from api.footprint import seen_floor
 from api.keys import LIVE, SITE
-from spoton.site import Floor
+from spoton.handoff import HandoffZone, handoff_zones
+from spoton.site import Floor, Point
 
 USUAL_REACH_M = 25.0
 
@@ -28,7 +32,7 @@ async def site(request: web.Request) -> web.Response:
     here, live = request.app[SITE](), request.app[LIVE]
     sizes = {camera.name: camera.size_px for camera in live.cameras()}
     floor = here.floor
-    cameras = []
+    cameras: list[dict[str, Any]] = []
     for camera in here.cameras:
         seen = seen_floor(camera, sizes.get(camera.name), reach_m=_reach_m(floor))
         cameras.append(
@@ -50,6 +54,7 @@ async def site(request: web.Request) -> web.Response:
             },
             "zones": [{"name": zone.name, "polygon_m": zone.polygon_m} for zone in here.zones],
             "cameras": cameras,
+            "handoffs": [msgspec.to_builtins(one) for one in _handoffs(floor, cameras)],
         }
     )
 
@@ -64,6 +69,15 @@ async def plan(request: web.Request) -> web.StreamResponse:
     if path is None:
         raise NotThere("the floor plan's picture is not there", here.floor.plan, remedy="correct floor.plan")
     return web.FileResponse(path)
+
+
+def _handoffs(floor: Floor, cameras: Sequence[Mapping[str, Any]]) -> list[HandoffZone]:
+    """Where people go from one view to the next, on the floor where its size is known."""
+    edge: list[Point] | None = None
+    if floor.size_m is not None:
+        (x, y), (width, height) = floor.origin_m, floor.size_m
+        edge = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+    return handoff_zones({one["name"]: one["field_m"] for one in cameras if one["field_m"]}, edge)
 
 
 def _picture(written: str) -> Path | None:

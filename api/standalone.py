@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,7 +30,7 @@ from spoton import __version__, diagnostics, events
 from spoton.config import Config
 from spoton.errors import SpotOnError
 from spoton.history.late import LateHistory
-from spoton.kafka.commands import follow_commands, with_recorded_cameras
+from spoton.kafka.commands import follow_commands, record_correction, with_recorded_cameras
 from spoton.kafka.partition import partition_of
 from spoton.kafka.settings import KafkaSettings, servers
 from spoton.kafka.tail import Settings, follow, partitions_of, read_whole, reader
@@ -167,6 +168,7 @@ def _application(
         history=history,
         health=health,
         registry=CollectorRegistry(),
+        record=partial(record_correction, settings=streams.settings),
         hosts=LOOPBACK if config.host in LOOPBACK else None,
     )
 

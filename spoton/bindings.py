@@ -14,6 +14,7 @@ from spoton.sightings import Sightings
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Halves = NDArray[np.float16]
+Bools = NDArray[np.bool_]
 
 TrackKey = tuple[str, int]
 """Camera name and track."""
@@ -27,13 +28,14 @@ _LOOK_MEMORY = 0.8
 class Binding(msgspec.Struct, frozen=True, array_like=True):
     """A track is person ``uid``. weight: in (0, 1], how settled that is. seen_us: when the track was seen last.
 
-    told: the number of the person whom events say it is, 0: none yet.
+    told: the number of the person whom events say it is, 0: none yet. pinned: an operator said whose it is.
     """
 
     uid: int
     weight: float
     seen_us: int
     told: int = 0
+    pinned: bool = False
 
 
 Bindings = Mapping[TrackKey, Binding]
@@ -58,15 +60,18 @@ def no_looks() -> Gallery:
 
 def ties(
     bindings: Bindings, crowd: Crowd, sightings: Sightings, cameras: tuple[str, ...]
-) -> tuple[Ints, Floats]:
-    """The row of the person that each sighting's track is, (M,), -1 for none, and how settled that is, (M,)."""
+) -> tuple[Ints, Floats, Bools]:
+    """The row of the person that each sighting's track is, (M,), -1 for none, how settled that is, (M,), and whether
+    an operator said so, (M,).
+    """
     tied, tie = np.full(len(sightings), -1, dtype=np.int64), np.zeros(len(sightings))
+    pinned = np.zeros(len(sightings), dtype=np.bool_)
     rows = {uid: n for n, uid in enumerate(crowd.uid.tolist())}
     for m, (camera, track) in enumerate(zip(sightings.camera.tolist(), sightings.track.tolist(), strict=True)):
         binding = bindings.get((cameras[camera], track)) if track else None
         if binding is not None and binding.uid in rows:
-            tied[m], tie[m] = rows[binding.uid], binding.weight
-    return tied, tie
+            tied[m], tie[m], pinned[m] = rows[binding.uid], binding.weight, binding.pinned
+    return tied, tie, pinned
 
 
 def rebound(
@@ -93,9 +98,9 @@ def rebound(
             if uid >= 0:
                 kept[key] = Binding(uid, _FIRST, at_us)
         elif before.uid == uid:
-            kept[key] = Binding(uid, min(1.0, before.weight + _GROWTH), at_us, before.told)
+            kept[key] = Binding(uid, min(1.0, before.weight + _GROWTH), at_us, before.told, before.pinned)
         elif before.weight > _DECAY:
-            kept[key] = Binding(before.uid, before.weight - _DECAY, at_us, before.told)
+            kept[key] = Binding(before.uid, before.weight - _DECAY, at_us, before.told, before.pinned)
         elif uid >= 0:
             kept[key] = Binding(uid, _FIRST, at_us, before.told)
         else:
@@ -106,7 +111,9 @@ def rebound(
 def handed_to(bindings: Bindings, old_uid: int, new_uid: int, told: int) -> dict[TrackKey, Binding]:
     """All tracks of one person given to another; those that events spoke of are taken to be ``told`` from now on."""
     return {
-        key: Binding(new_uid, each.weight, each.seen_us, told if each.told else 0) if each.uid == old_uid else each
+        key: Binding(new_uid, each.weight, each.seen_us, told if each.told else 0, each.pinned)
+        if each.uid == old_uid
+        else each
         for key, each in bindings.items()
     }
 

@@ -13,8 +13,10 @@ import typer
 
 from spoton import __version__, diagnostics
 from spoton.commands.bench import bench
+from spoton.commands.explain import explain
 from spoton.commands.models import models_app
 from spoton.commands.options import Json, Weights, show, weights_folder
+from spoton.commands.persons import persons_app
 from spoton.errors import InputError, SpotOnError
 from spoton.sim.command import sim_app
 
@@ -31,6 +33,8 @@ site_app = typer.Typer(help="Site files: make one from what is there.", no_args_
 app.add_typer(site_app, name="site")
 
 app.add_typer(sim_app, name="sim")
+app.add_typer(persons_app, name="persons")
+app.command(epilog="Example: spoton explain 68f1c2a0-3 --events tracks/events.jsonl")(explain)
 app.command(epilog="Example: spoton bench tracking --json")(bench)
 cameras_app = typer.Typer(help="The cameras of a running site.", no_args_is_help=True)
 app.add_typer(cameras_app, name="cameras")

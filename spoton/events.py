@@ -180,6 +180,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     distance_m / gate_m: on the floor. mahalanobis / mahalanobis_gate: squared, chi-square with 2 degrees of freedom.
     appearance / appearance_gate: cosine distance in [0, 2]. gap_s: time since the person was last seen.
+    walk / walk_gate: by how many standard deviations the gap differs from the usual walking time of that way.
+    by: what decided. Of an operator's correction: command, the id of their wish; who it was and why, in their words.
     """
 
     distance_m: float | None = None
@@ -189,7 +191,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     appearance: float | None = None
     appearance_gate: float | None = None
     gap_s: float | None = None
+    walk: float | None = None
+    walk_gate: float | None = None
     by: str = ""
+    command: str = ""
+    who: str = ""
+    why: str = ""
 
 
 class PersonAppeared(Event, frozen=True, kw_only=True):
@@ -241,17 +248,25 @@ class PersonHandedOver(Event, frozen=True, kw_only=True):
 
 
 class PersonsMerged(Event, frozen=True, kw_only=True):
-    """Two identities were one person: ``merged`` is ``person`` from now on."""
+    """Two identities were one person: ``merged`` is ``person`` from now on.
+
+    tracks: those that were ``merged``'s. reverses: id of the PersonSplit that this takes back, empty for none.
+    """
 
     stream: ClassVar[str] = "identities"
 
     person: str
     merged: str
     evidence: Evidence
+    tracks: list[TrackRef] = []
+    reverses: str = ""
 
 
 class PersonSplit(Event, frozen=True, kw_only=True):
-    """One identity was two people: these tracks are ``new_person`` from now on."""
+    """One identity was two people: these tracks are ``new_person`` from now on.
+
+    reverses: id of the PersonsMerged that this takes back, empty for none; ``new_person`` is then who was merged.
+    """
 
     stream: ClassVar[str] = "identities"
 
@@ -260,6 +275,34 @@ class PersonSplit(Event, frozen=True, kw_only=True):
     number: int
     tracks: list[TrackRef]
     evidence: Evidence
+    reverses: str = ""
+
+
+class TrackReassigned(Event, frozen=True, kw_only=True):
+    """A track was taken for ``from_person`` (empty: nobody) and is ``person`` from now on.
+
+    number: of ``person``. reverses: id of the TrackReassigned that this takes back, empty for none.
+    """
+
+    stream: ClassVar[str] = "identities"
+
+    person: str
+    number: int
+    from_person: str
+    camera: str
+    track: int
+    evidence: Evidence
+    reverses: str = ""
+
+
+class CorrectionRefused(Event, frozen=True, kw_only=True):
+    """An operator's correction was not carried out. command: its id; reason: what speaks against it."""
+
+    stream: ClassVar[str] = "identities"
+
+    command: str
+    reason: str
+    remedy: str = ""
 
 
 class PersonLeft(Event, frozen=True, kw_only=True):
@@ -378,23 +421,57 @@ class CameraRemoved(Command, frozen=True, kw_only=True):
     camera: str
 
 
+class MergeRequested(Command, frozen=True, kw_only=True):
+    """``merged`` is ``person``. reverses: id of the PersonSplit that this takes back, empty for none.
+
+    As of every correction, ``at`` is the event time from which it holds.
+    """
+
+    person: str
+    merged: str
+    reverses: str = ""
+
+
+class SplitRequested(Command, frozen=True, kw_only=True):
+    """These tracks are not ``person`` but somebody else.
+
+    reverses: id of the PersonsMerged that this takes back; the tracks are then ``new_person`` again.
+    """
+
+    person: str
+    tracks: list[TrackRef]
+    new_person: str = ""
+    reverses: str = ""
+
+
+class ReassignmentRequested(Command, frozen=True, kw_only=True):
+    """This track is ``person``. reverses: id of the TrackReassigned that this takes back, empty for none."""
+
+    person: str
+    camera: str
+    track: int
+    reverses: str = ""
+
+
 DetectionEvent: TypeAlias = PeopleDetected | FramesSkipped | CameraOnline | CameraOffline
 IdentityEvent: TypeAlias = (
     PersonAppeared | PersonReturned | TrackAssigned | PersonHandedOver | PersonsMerged | PersonSplit | PersonLeft
-    | ClockSkewed | CalibrationDrifted
+    | TrackReassigned | CorrectionRefused | ClockSkewed | CalibrationDrifted
 )
 PositionEvent: TypeAlias = PeopleLocated
 BehaviourEvent: TypeAlias = ZoneEntered | ZoneLeft
-CommandEvent: TypeAlias = CameraAdded | CameraRemoved
+Correction: TypeAlias = MergeRequested | SplitRequested | ReassignmentRequested
+CameraCommand: TypeAlias = CameraAdded | CameraRemoved
+CommandEvent: TypeAlias = CameraCommand | Correction
 AnyEvent: TypeAlias = DetectionEvent | IdentityEvent | PositionEvent | BehaviourEvent | CommandEvent
 
 EVENT_TYPES: tuple[type[Event], ...] = (
     PeopleDetected, FramesSkipped, CameraOnline, CameraOffline,
     PersonAppeared, PersonReturned, TrackAssigned, PersonHandedOver, PersonsMerged, PersonSplit, PersonLeft,
-    ClockSkewed, CalibrationDrifted,
+    TrackReassigned, CorrectionRefused, ClockSkewed, CalibrationDrifted,
     PeopleLocated,
     ZoneEntered, ZoneLeft,
-    CameraAdded, CameraRemoved,
+    CameraAdded, CameraRemoved, MergeRequested, SplitRequested, ReassignmentRequested,
 )  # fmt: skip
 
 Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]

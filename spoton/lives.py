@@ -21,6 +21,7 @@ from spoton.events import (
     PersonLeft,
     PersonReturned,
     PersonsMerged,
+    PersonSplit,
     TrackAssigned,
     TrackRef,
 )
@@ -55,7 +56,8 @@ _RECALL_US = 3_000_000
 class Lives:
     """Everyone at one tick. close: pairs of uids that stand in one place, each with the time since when.
 
-    found: what happened so far at this tick, in order.
+    found: what happened so far at this tick, in order. apart: pairs of numbers, the lower first, whom an operator told
+    apart.
     """
 
     at_us: int
@@ -67,6 +69,7 @@ class Lives:
     memory: Memory
     close: Mapping[tuple[int, int], int]
     found: tuple[Finding, ...] = ()
+    apart: tuple[tuple[int, int], ...] = ()
 
     def name(self, number: int) -> str:
         """The identity that belongs to a number."""
@@ -84,8 +87,14 @@ def paired(lives: Lives, gate_m: float) -> Lives:
     now = crowd.shown_us == lives.at_us
     keep = ~(now[rows] & now[columns]).any(axis=1)
     rows, columns = rows[keep], columns[keep]
+    pairs_of_rows = list(zip(rows.tolist(), columns.tolist(), strict=True))
+    if lives.apart:
+        told, number = set(lives.apart), crowd.number.tolist()
+        pairs_of_rows = [
+            (a, b) for a, b in pairs_of_rows if (min(number[a], number[b]), max(number[a], number[b])) not in told
+        ]
     uid = crowd.uid.tolist()
-    pairs = [(uid[a], uid[b]) for a, b in zip(rows.tolist(), columns.tolist(), strict=True)]
+    pairs = [(uid[a], uid[b]) for a, b in pairs_of_rows]
     return replace(lives, close={pair: lives.close.get(pair, lives.at_us) for pair in pairs})
 
 
@@ -109,9 +118,12 @@ def merged(lives: Lives) -> Lives:
                 appearance=_rounded(looks_apart(lives.gallery, older, younger)),
                 by="same place",
             )
-            names = {"person": lives.name(int(numbers[stays])), "merged": lives.name(int(numbers[goes]))}
-            found = (*found, (PersonsMerged, {**names, "evidence": evidence}))
-        lives = replace(_one_instead(lives, int(rows[goes]), int(rows[stays]), moved=False), found=found)
+            fields = {
+                "person": lives.name(int(numbers[stays])), "merged": lives.name(int(numbers[goes])),
+                "tracks": tracks_of(lives, int(lives.crowd.uid[rows[goes]])), "evidence": evidence,
+            }  # fmt: skip
+            found = (*found, (PersonsMerged, fields))
+        lives = replace(one_instead(lives, int(rows[goes]), int(rows[stays]), moved=False), found=found)
     return lives
 
 
@@ -130,7 +142,12 @@ def confirmed(lives: Lives, view: SiteView, seen: Mapping[int, list[TrackRef]]) 
         if uid in doubles:
             continue
         refs = seen.get(uid, [])
-        lives = _returned(lives, uid, view) or _recalled(lives, uid, refs, view) or _appeared(lives, uid, refs)
+        lives = (
+            _returned(lives, uid, view)
+            or _recalled(lives, uid, refs, view)
+            or _parted(lives, uid, refs, view)
+            or _appeared(lives, uid, refs)
+        )
     return lives
 
 
@@ -140,12 +157,16 @@ def recalled(lives: Lives, view: SiteView) -> Lives:
     young = (crowd.number > 0) & (lives.at_us - crowd.born_us < _RECALL_US) & (crowd.seen_us == lives.at_us)
     for row in np.flatnonzero(young).tolist():
         number = int(crowd.number[row])
-        known = None if number in lives.memory.back else _known(lives, row, view)
+        settled = number in lives.memory.back or any(number in pair for pair in lives.apart)
+        known = None if settled else _known(lives, row, view)
         if known is None:
             continue
-        names = {"person": lives.name(known[0]), "merged": lives.name(number)}
-        lives = _renumbered(lives, row, known[0])
-        lives = replace(lives, found=(*lives.found, (PersonsMerged, {**names, "evidence": known[1]})))
+        fields = {
+            "person": lives.name(known[0]), "merged": lives.name(number),
+            "tracks": tracks_of(lives, int(crowd.uid[row])), "evidence": known[1],
+        }  # fmt: skip
+        lives = renumbered(lives, row, known[0])
+        lives = replace(lives, found=(*lives.found, (PersonsMerged, fields)))
     return lives
 
 
@@ -160,7 +181,7 @@ def _recalled(lives: Lives, uid: int, seen: list[TrackRef], view: SiteView) -> L
     fields = {
         "person": lives.name(number), "number": number, "x_m": x_m, "y_m": y_m, "seen": seen, "evidence": evidence,
     }  # fmt: skip
-    lives = _renumbered(lives, row, number)
+    lives = renumbered(lives, row, number)
     return replace(lives, found=(*lives.found, (PersonReturned, fields)))
 
 
@@ -181,7 +202,13 @@ def _known(lives: Lives, row: int, view: SiteView) -> tuple[int, Evidence] | Non
     return found[0], evidence
 
 
-def _renumbered(lives: Lives, row: int, number: int) -> Lives:
+def tracks_of(lives: Lives, uid: int) -> list[TrackRef]:
+    """Every track that shows somebody, or did a moment ago, in order."""
+    return [TrackRef(*key) for key, each in sorted(lives.bindings.items()) if each.uid == uid]
+
+
+def renumbered(lives: Lives, row: int, number: int) -> Lives:
+    """The same with another number for a row: that of somebody who is remembered no longer, being back."""
     numbers = lives.crowd.number.copy()
     numbers[row] = number
     return replace(
@@ -195,17 +222,45 @@ def _beside_a_person(crowd: Crowd, pair: tuple[int, int], uid: int) -> bool:
 
 
 def _appeared(lives: Lives, uid: int, seen: list[TrackRef]) -> Lives:
-    row = int(np.searchsorted(lives.crowd.uid, uid))
-    number = lives.last_number + 1
-    numbers = lives.crowd.number.copy()
-    numbers[row] = number
+    row, number = int(np.searchsorted(lives.crowd.uid, uid)), lives.last_number + 1
     x_m, y_m = lives.crowd.mean[row, :2].tolist()
     fields = {"person": lives.name(number), "number": number, "x_m": round(x_m, 3), "y_m": round(y_m, 3), "seen": seen}
+    return _numbered(lives, row, (PersonAppeared, fields))
+
+
+def _parted(lives: Lives, uid: int, seen: list[TrackRef], view: SiteView) -> Lives | None:
+    """Somebody whose tracks were taken for a person who is seen elsewhere now: the two were told as one."""
+    crowd, row = lives.crowd, int(np.searchsorted(lives.crowd.uid, uid))
+    known = [lives.bindings.get((ref.camera, ref.track)) for ref in seen]
+    before = [0 if each is None else each.told for each in known]
+    for number in dict.fromkeys(one for one in before if one):
+        at = np.flatnonzero((crowd.number == number) & (crowd.seen_us == lives.at_us))
+        if not len(at):
+            continue
+        fields = {
+            "person": lives.name(number), "new_person": lives.name(lives.last_number + 1),
+            "number": lives.last_number + 1,
+            "tracks": [ref for ref, told in zip(seen, before, strict=True) if told == number],
+            "evidence": Evidence(
+                distance_m=_rounded(np.hypot(*(crowd.mean[at[0], :2] - crowd.mean[row, :2]))),
+                gate_m=view.site.thresholds.gate_m,
+                appearance=_rounded(looks_apart(lives.gallery, int(crowd.uid[at[0]]), uid)),
+                by="two places",
+            ),
+        }  # fmt: skip
+        return _numbered(lives, row, (PersonSplit, fields))
+    return None
+
+
+def _numbered(lives: Lives, row: int, finding: Finding) -> Lives:
+    """Row ``row`` gets the next number; ``finding`` says so."""
+    numbers = lives.crowd.number.copy()
+    numbers[row] = lives.last_number + 1
     return replace(
         lives,
-        last_number=number,
+        last_number=lives.last_number + 1,
         crowd=with_values(lives.crowd, number=numbers),
-        found=(*lives.found, (PersonAppeared, fields)),
+        found=(*lives.found, finding),
     )
 
 
@@ -228,11 +283,14 @@ def _returned(lives: Lives, uid: int, view: SiteView) -> Lives | None:
             best = (cost, k, looks)
     if best is None:
         return None
-    return _one_instead(lives, row, best[1], moved=True)
+    return one_instead(lives, row, best[1], moved=True)
 
 
-def _one_instead(lives: Lives, goes: int, stays: int, *, moved: bool) -> Lives:
-    """Row ``goes`` turns out to be ``stays``. moved: who stays is where the other one is."""
+def one_instead(lives: Lives, goes: int, stays: int, *, moved: bool, told: int | None = None) -> Lives:
+    """Row ``goes`` turns out to be ``stays``. moved: who stays is where the other one is.
+
+    told: the number that tracks of ``goes`` are known by from now on, 0: none; None: that of ``stays`` unless moved.
+    """
     crowd = lives.crowd
     old_uid, uid, number = int(crowd.uid[goes]), int(crowd.uid[stays]), int(crowd.number[stays])
     shown, seen = crowd.shown_us.copy(), crowd.seen_us.copy()
@@ -245,7 +303,8 @@ def _one_instead(lives: Lives, goes: int, stays: int, *, moved: bool) -> Lives:
             array[stays] = array[goes]
             values[name] = array
     crowd = with_values(crowd, **values)
-    told = number if not moved else 0
+    if told is None:
+        told = number if not moved else 0
     return replace(
         lives,
         crowd=kept(crowd, crowd.uid != old_uid),
@@ -271,7 +330,7 @@ def told(lives: Lives, sightings: Sightings, owner_uid: Ints, view: SiteView) ->
         evidence = _evidence(lives, row, sightings, m, view)
         fields = {"person": lives.name(number), "camera": camera, "track": track, "evidence": evidence}
         found.append((TrackAssigned, fields))
-        bindings[camera, track] = Binding(binding.uid, binding.weight, binding.seen_us, number)
+        bindings[camera, track] = Binding(binding.uid, binding.weight, binding.seen_us, number, binding.pinned)
     return replace(lives, bindings=bindings, found=tuple(found))
 
 

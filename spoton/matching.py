@@ -74,18 +74,21 @@ def tie_weight(dt_s: float) -> float:
 
 
 def candidates(
-    crowd: Crowd, sightings: Sightings, tied: Ints, tie: Floats, active: Bools, gate_m: float
-) -> tuple[Ints, Ints, Floats]:
+    crowd: Crowd, sightings: Sightings, tied: Ints, tie: Floats, active: Bools, gate_m: float,
+    pinned: Bools | None = None,
+) -> tuple[Ints, Ints, Floats]:  # fmt: skip
     """Pairs near enough to be looked at, by camera: rows of people (K,), of sightings (K,), and ties (K,) in [-1, 1].
 
     tied, tie: (M,) the row of the person that a sighting's track is, -1 for none, and how settled that is, in [0, 1].
-    active: (N,) whom a track that is nobody's yet may be given to.
+    active: (N,) whom a track that is nobody's yet may be given to. pinned: (M,) tracks that may be nobody else's.
     """
     reach = [np.minimum(open_m(cov), _FARTHEST_M) for cov in (crowd.cov, sightings.cov_m2)]
     who, which = near_pairs(crowd.mean[:, :2], sightings.place_m[:, :2], gate_m + reach[0], reach[1])
     own = tied[which] == who
     weight = np.where(own, tie[which], np.where(tied[which] >= 0, -0.5 * tie[which], 0.0))
     keep = active[who] | own
+    if pinned is not None:
+        keep &= own | ~pinned[which]
     who, which, weight = who[keep], which[keep], weight[keep]
     order = np.argsort(sightings.camera[which], kind="stable")
     return who[order], which[order], weight[order]

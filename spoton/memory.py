@@ -86,6 +86,15 @@ def remembered(memory: Memory, number: int, at_us: int, place_m: Floats, gallery
     )
 
 
+def without(memory: Memory, number: int) -> Memory:
+    """Without somebody who turned out to be another."""
+    if number not in memory.number:
+        return memory
+    back = memory.back
+    changed: Memory = msgspec.structs.replace(forgotten(memory, number), back=back)
+    return changed
+
+
 def forgotten(memory: Memory, number: int) -> Memory:
     """Without somebody who is back."""
     keep, stays = memory.number != number, memory.looks.owner != number

@@ -10,19 +10,23 @@ Only cameras with a calibration take part: an identity needs a place on the floo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton import camera_watch
+from spoton import camera_watch, corrections
 from spoton import crowd as crowds
 from spoton import lives as lifes
-from spoton.bindings import alike, looked, no_looks, rebound, ties
+from spoton.bindings import Bindings, alike, looked, no_looks, rebound, ties
 from spoton.crowd import Crowd
 from spoton.events import (
     CameraOffline,
     CameraOnline,
+    Correction,
+    CorrectionRefused,
     DetectionEvent,
     FramesSkipped,
     IdentityEvent,
@@ -38,7 +42,7 @@ from spoton.matching import assign_known, candidates
 from spoton.memory import Memory
 from spoton.offsets import corrected, learned, none_known
 from spoton.people_state import PeopleState, pack, unpack, with_cameras
-from spoton.presence import DOUBTED, believed
+from spoton.presence import CONFIRMED, DOUBTED, believed
 from spoton.sightings import Sightings, SiteView, boxes, sight, site_view
 from spoton.site import Site
 from spoton.ticks import NEVER_US, Tick, admit, close, silent
@@ -48,6 +52,7 @@ __all__ = ["PeopleState", "SiteView", "decide", "evolve", "flush", "initial", "p
 
 Ints = NDArray[np.int64]
 Decided = IdentityEvent | PeopleLocated
+Input = DetectionEvent | Correction
 
 _ACTIVE_PERIODS = 2.5
 _VAGUE_M = 1.5
@@ -64,24 +69,26 @@ def initial(site: Site | SiteView) -> PeopleState:
     )  # fmt: skip
 
 
-def decide(state: PeopleState, event: DetectionEvent, site: Site | SiteView) -> list[Decided]:
-    """What follows from an event of a camera: nothing for one already seen or while its tick is still open."""
+def decide(state: PeopleState, event: Input, site: Site | SiteView) -> list[Decided]:
+    """What follows from an event of a camera or an operator: nothing for one seen before or whose tick is open."""
     return step(state, event, site)[0]
 
 
-def evolve(state: PeopleState, event: DetectionEvent | Decided, site: Site | SiteView) -> PeopleState:
-    """The state after an event of a camera, or after an event decided; each counts once, however often it comes."""
-    if isinstance(event, PeopleDetected | FramesSkipped | CameraOnline | CameraOffline):
+def evolve(state: PeopleState, event: Input | Decided, site: Site | SiteView) -> PeopleState:
+    """The state after an event of a camera or an operator, or one decided; each counts once, however often it comes."""
+    if isinstance(event, PeopleDetected | FramesSkipped | CameraOnline | CameraOffline | Correction):
         after = step(state, event, site)[1]
         return msgspec.structs.replace(after, **_counts(state))
     return _counted(state, event)
 
 
 def step(
-    state: PeopleState, event: DetectionEvent, site: Site | SiteView
+    state: PeopleState, event: Input, site: Site | SiteView
 ) -> tuple[list[Decided], PeopleState]:
     """``decide`` and ``evolve`` of the event and all that was decided, in one pass."""
     view = _view(site)
+    if isinstance(event, Correction):
+        return _wished(state, event, view)
     event = camera_watch.on_time(state.watch, state.cameras, event)
     alignment = admit(state.alignment, event, view.rhythm)
     if alignment is state.alignment:
@@ -89,8 +96,9 @@ def step(
     ticks, alignment = close(alignment, view.rhythm)
     decided, state = _run(msgspec.structs.replace(state, alignment=alignment), ticks, view)
     if event.camera in view.rhythm.cameras and silent(alignment, view.rhythm):
+        settled, state = _settled(state, view)
         left, state = _abandoned(state, event, view)
-        decided = [*decided, *left]
+        decided = [*decided, *settled, *left]
     return decided, state
 
 
@@ -98,7 +106,55 @@ def flush(state: PeopleState, site: Site | SiteView) -> tuple[list[Decided], Peo
     """Close every tick that still waits for a camera: nothing more will come."""
     view = _view(site)
     ticks, alignment = close(state.alignment, view.rhythm, ended=True)
-    return _run(msgspec.structs.replace(state, alignment=alignment), ticks, view)
+    decided, state = _run(msgspec.structs.replace(state, alignment=alignment), ticks, view)
+    settled, state = _settled(state, view)
+    return [*decided, *settled], state
+
+
+def _wished(state: PeopleState, wish: Correction, view: SiteView) -> tuple[list[Decided], PeopleState]:
+    """A correction waits for its tick; where no camera looks, no tick will come, and it holds at once."""
+    if wish.seq <= state.commands_seq:
+        return [], state
+    waiting = tuple(sorted((*state.waiting, wish), key=lambda each: (each.at, each.seq)))
+    state = msgspec.structs.replace(state, waiting=waiting, commands_seq=wish.seq)
+    return _settled(state, view) if silent(state.alignment, view.rhythm) else ([], state)
+
+
+def _settled(state: PeopleState, view: SiteView) -> tuple[list[Decided], PeopleState]:
+    """Every correction that waits, carried out: no tick will come."""
+    decided: list[Decided] = []
+    while state.waiting:
+        wish = state.waiting[0]
+        findings, state = _corrected(state, wish.at, view, most=1)
+        told = _identities(state, findings, max(wish.at, state.at_us), view)
+        decided += told
+        state = _all_counted(state, told)
+    return decided, state
+
+
+def _corrected(
+    state: PeopleState, until_us: int, view: SiteView, most: int | None = None
+) -> tuple[tuple[Finding, ...], PeopleState]:
+    """The corrections whose time has come, carried out on everyone as they were at the last tick."""
+    due = [wish for wish in state.waiting if wish.at <= until_us][:most]
+    if not due:
+        return (), state
+    state = with_cameras(state, view.cameras)
+    site = corrections.Site(_lives(state, state.at_us), state.merged, state.next_uid)
+    for wish in due:
+        before = len(site.lives.found)
+        site = corrections.carried_out(site, wish, view)
+        for kind, fields in site.lives.found[before:]:
+            if kind is not CorrectionRefused:
+                told = kind(id="", at=0, site="", seq=0, **fields)
+                site = replace(site, merged=corrections.followed(site.merged, told))
+    lives = site.lives
+    after = msgspec.structs.replace(
+        state, crowd=lives.crowd, bindings=dict(lives.bindings), gallery=lives.gallery, memory=lives.memory,
+        close=dict(lives.close), apart=lives.apart, next_uid=site.next_uid, last_number=lives.last_number,
+        merged=dict(site.merged), waiting=state.waiting[len(due) :],
+    )  # fmt: skip
+    return lives.found, after
 
 
 def _view(site: Site | SiteView) -> SiteView:
@@ -118,7 +174,8 @@ def _run(state: PeopleState, ticks: Sequence[Tick], view: SiteView) -> tuple[lis
 def _tick(
     state: PeopleState, tick: Tick, view: SiteView
 ) -> tuple[tuple[Finding, ...], list[Located], PeopleState]:
-    """One tick: predict, assign, fuse, believe, and see to everyone's life."""
+    """One tick: corrections, then predict, assign, fuse, believe, and see to everyone's life."""
+    wished, state = _corrected(state, tick.at_us, view) if state.waiting else ((), state)
     state = with_cameras(state, view.cameras)
     first_us = tick.at_us if state.first_us == NEVER_US else state.first_us
     dt_s = 0.0 if state.at_us == NEVER_US else (tick.at_us - state.at_us) / 1e6
@@ -130,13 +187,13 @@ def _tick(
     before = lifes.overdue(_lives(state, tick.at_us), view)
     crowd = crowds.predicted(before.crowd, dt_s, tick.at_us, 1.5 * view.rhythm.period_us / 1e6)
     crowd, owner, next_uid = _recognised(state, crowd, sightings, tick, view, active_us, news_s)
-    crowd = believed(crowd, sightings, owner, tick, found, view, news_s)
+    crowd = _vouched(believed(crowd, sightings, owner, tick, found, view, news_s), state.bindings)
     crowd = _shown(crowd, sightings, owner, tick.at_us)
     lives = Lives(
         tick.at_us, first_us, state.last_number, crowd,
         rebound(state.bindings, crowd, sightings, owner, view.cameras, tick.at_us, _FORGET_TRACK_US),
         looked(state.gallery, crowd, sightings, owner),
-        before.memory, state.close, before.found,
+        before.memory, state.close, before.found, state.apart,
     )  # fmt: skip
     owner_uid = np.where(owner >= 0, crowd.uid[owner] if len(crowd) else 0, 0)
     lives, seen = _lived(lives, sightings, owner_uid, view)
@@ -147,7 +204,7 @@ def _tick(
         close=dict(lives.close), next_uid=next_uid,
         offsets=learned(state.offsets, raw, sightings, owner, news_s), watch=watch,
     )  # fmt: skip
-    return (*lives.found, *told), _located(lives, seen, view), after
+    return (*wished, *lives.found, *told), _located(lives, seen, view), after
 
 
 def _kept(lives: Lives, state: PeopleState, view: SiteView) -> Memory:
@@ -157,7 +214,8 @@ def _kept(lives: Lives, state: PeopleState, view: SiteView) -> Memory:
 
 def _lives(state: PeopleState, at_us: int) -> Lives:
     return Lives(
-        at_us, state.first_us, state.last_number, state.crowd, state.bindings, state.gallery, state.memory, state.close
+        at_us, state.first_us, state.last_number, state.crowd, state.bindings, state.gallery, state.memory, state.close,
+        apart=state.apart,
     )
 
 
@@ -185,9 +243,9 @@ def _recognised(
 ) -> tuple[Crowd, Ints, int]:
     """Whose each sighting is, and everyone where it puts them, newcomers last."""
     thresholds = view.site.thresholds
-    tied, tie = ties(state.bindings, crowd, sightings, view.cameras)
+    tied, tie, pinned = ties(state.bindings, crowd, sightings, view.cameras)
     active = tick.at_us - crowd.seen_us <= active_us
-    found = candidates(crowd, sightings, tied, tie, active, thresholds.gate_m)
+    found = candidates(crowd, sightings, tied, tie, active, thresholds.gate_m, pinned)
     looks = alike(state.gallery, crowd, sightings, *found[:2], thresholds.appearance_gate)
     owner = assign_known(crowd, sightings, found, looks, news_s)
     crowd = fuse(crowd, sightings, owner)
@@ -204,6 +262,15 @@ def _recognised(
         uids, np.stack([c for c, _ in centres]), np.stack([v for _, v in centres]), tick.at_us, len(view.cameras)
     )
     return crowds.joined(crowd, fresh), owner, state.next_uid + len(groups)
+
+
+def _vouched(crowd: Crowd, bindings: Bindings) -> Crowd:
+    """Whom an operator has told apart from others is there, whatever it looks like."""
+    said = [each.uid for each in bindings.values() if each.pinned]
+    if not said:
+        return crowd
+    belief = np.where(np.isin(crowd.uid, said), np.maximum(crowd.belief, CONFIRMED), crowd.belief)
+    return crowds.with_values(crowd, belief=belief)
 
 
 def _shown(crowd: Crowd, sightings: Sightings, owner: Ints, at_us: int) -> Crowd:
@@ -295,7 +362,7 @@ def _identities(state: PeopleState, findings: Sequence[Finding], at: int, view: 
 
 
 def _counts(state: PeopleState) -> dict[str, int]:
-    names = ("last_number", "ticks", "identities_seq", "positions_seq")
+    names = ("last_number", "merged", "ticks", "identities_seq", "positions_seq")
     return {name: getattr(state, name) for name in names}
 
 
@@ -307,12 +374,14 @@ def _all_counted(state: PeopleState, events: Iterable[Decided]) -> PeopleState:
 
 def _counted(state: PeopleState, event: Decided) -> PeopleState:
     """The counters after a decided event; one already counted changes nothing."""
+    changed: dict[str, Any]
     if isinstance(event, PeopleLocated):
         changed = {"positions_seq": max(state.positions_seq, event.seq), "ticks": max(state.ticks, event.tick)}
     else:
         number = getattr(event, "number", 0)
         changed = {
             "identities_seq": max(state.identities_seq, event.seq), "last_number": max(state.last_number, number),
+            "merged": dict(corrections.followed(state.merged, event)),
         }  # fmt: skip
     after: PeopleState = msgspec.structs.replace(state, **changed)
     return after

@@ -14,6 +14,7 @@ from spoton.bindings import Binding, Gallery, TrackKey, no_looks, relooked
 from spoton.camera_watch import Watch
 from spoton.crowd import STATE, Crowd
 from spoton.errors import InputError
+from spoton.events import Correction
 from spoton.memory import Memory
 from spoton.offsets import Offsets, none_known, of_cameras
 from spoton.ticks import NEVER_US, Alignment
@@ -23,8 +24,9 @@ class PeopleState(msgspec.Struct, frozen=True):
     """Everything a site remembers between two events.
 
     cameras: what the camera columns of ``crowd`` stand for. at_us, first_us: last and first tick. close: who stands in
-    one place with whom since when, by uid. last_number, ticks, identities_seq, positions_seq: counted so far; these
-    follow from the decided events, all else from the detections.
+    one place with whom since when, by uid. waiting: operators' corrections whose time has not come. commands_seq: of
+    the last one taken in. apart: whom operators told apart, by number. merged: who was merged into whom, by number.
+    merged, last_number, ticks, identities_seq, positions_seq follow from the decided events, all else from the input.
     """
 
     alignment: Alignment = Alignment()
@@ -38,7 +40,11 @@ class PeopleState(msgspec.Struct, frozen=True):
     close: dict[tuple[int, int], int] = {}
     offsets: Offsets = msgspec.field(default_factory=lambda: none_known(0))
     watch: Watch = msgspec.field(default_factory=lambda: camera_watch.none_known(0))
+    waiting: tuple[Correction, ...] = ()
+    commands_seq: int = 0
+    apart: tuple[tuple[int, int], ...] = ()
     next_uid: int = 1
+    merged: dict[int, int] = {}
     last_number: int = 0
     ticks: int = 0
     identities_seq: int = 0

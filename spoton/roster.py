@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from spoton import site_file
-from spoton.events import CameraAdded, CameraRemoved, CommandEvent, event_id
+from spoton.events import CameraAdded, CameraCommand, CameraRemoved, CommandEvent, event_id
 from spoton.site import CameraSite, Site
 from spoton.site_text import dump
 
@@ -39,22 +39,22 @@ def evolve(roster: Roster, event: CommandEvent) -> Roster:
     return Roster(event.seq, cameras)
 
 
-def decide(roster: Roster, wanted: Site, *, at: int, by: str, why: str) -> list[CommandEvent]:
+def decide(roster: Roster, wanted: Site, *, at: int, by: str, why: str) -> list[CameraCommand]:
     """The facts that make a roster agree with a site file; none when it does.
 
     at: microseconds UTC. by, why: who wants it, for what reason.
     """
     texts = {camera.name: definition(camera) for camera in wanted.cameras}
     known = roster.cameras or {}
-    gone: list[tuple[type[CommandEvent], dict[str, Any]]] = [
+    gone: list[tuple[type[CameraCommand], dict[str, Any]]] = [
         (CameraRemoved, {"camera": name}) for name in sorted(set(known) - set(texts))
     ]
-    new: list[tuple[type[CommandEvent], dict[str, Any]]] = [
+    new: list[tuple[type[CameraCommand], dict[str, Any]]] = [
         (CameraAdded, {"camera": name, "definition": text})
         for name, text in texts.items()
         if known.get(name) != text
     ]
-    decided = []
+    decided: list[CameraCommand] = []
     for seq, (kind, fields) in enumerate((*gone, *new), start=roster.seq + 1):
         number = event_id("commands", wanted.name, seq, at)
         decided.append(kind(id=number, at=at, site=wanted.name, seq=seq, by=by, why=why, **fields))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,8 @@ def beside(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
@@ -49,6 +52,12 @@ async def chromium(chromium_port: int) -> AsyncIterator[Any]:
 def plaza_feed() -> ModuleType:
     """The simulated plaza as a live feed of real events."""
     return beside("plaza_feed")
+
+
+@pytest.fixture(scope="session")
+def scenes() -> ModuleType:
+    """People who walk before calibrated cameras, and what a site makes of it: the makers in ``test_people.py``."""
+    return beside("test_people")
 
 
 def started_kafka(folder: Path, **options: Any) -> LocalBroker:

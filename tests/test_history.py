@@ -136,6 +136,27 @@ async def test_a_trajectory_follows_merged_identities(history: History) -> None:
     assert trail[4]["zone"] == "door"
 
 
+async def test_a_merge_that_was_taken_back_counts_no_more(history: History) -> None:
+    batch = [events.encode(located(tick, 1, 2, 3)) for tick in range(4)]
+    one, other = merged("p-1", "p-2", 1), merged("p-2", "p-3", 2)
+    await history.write([*batch, events.encode(one), events.encode(other)])
+    assert await history.lineage("plaza", "p-1") == ["p-2", "p-3"]
+    found = await history.correctable("plaza", one.id)
+    assert found is not None
+    assert events.decode(found.encode()) == one
+    assert await history.correctable("plaza", events.event_id("identities", "plaza", 9, 9)) is None
+    back = events.PersonSplit(
+        id=events.event_id("identities", "plaza", 3, START), at=START, site="plaza", seq=3, person="p-1",
+        new_person="p-2", number=2, tracks=[], evidence=events.Evidence(by="operator"), reverses=one.id,
+    )  # fmt: skip
+    await history.write([events.encode(back)])
+    assert await history.lineage("plaza", "p-1") == []
+    assert await history.lineage("plaza", "p-2") == ["p-3"]
+    assert {point["person"] for point in await history.trajectory("plaza", "p-1")} == {"p-1"}
+    kinds = [type(events.decode(text.encode())).__name__ for text in await history.identities("plaza")]
+    assert kinds == ["PersonsMerged", "PersonsMerged", "PersonSplit"]
+
+
 async def test_persons_tells_who_was_there_and_when(history: History) -> None:
     await history.write([events.encode(located(tick, 1, *([2] if tick > 5 else []))) for tick in range(10)])
     persons = await history.persons("plaza")

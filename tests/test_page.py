@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import cv2
@@ -22,9 +22,12 @@ from api import checks
 from api.app import create_api
 from api.health import Health
 from api.history import NoHistory
+from api.keys import SITE
 from spoton import events
 from spoton.live.state import LiveState
 from spoton.sim.plaza import Plaza
+from spoton.sim.rigs import views_of
+from spoton.sim.scenario import Scenario
 from spoton.site import Floor, Site
 
 WIDTHS = ((1440, 900), (390, 844))
@@ -125,6 +128,31 @@ async def test_the_page_shows_people_on_the_map_and_in_the_pictures(
             await tab.look(width, height, dark=scheme == "dark", mobile=width < 500)
             await tab.run("new Promise((done) => setTimeout(done, 300))")
             await tab.screenshot(tmp_path / f"page-{width}-{scheme}.png")
+    assert tab.problems == []
+
+
+async def test_handoff_zones_can_be_drawn_and_taken_away(scene: Scene, chromium: Any, tmp_path: Path) -> None:
+    """A hall with blind gaps: a stack of pixels turns green where people go from view to view, and back again."""
+    scenario = Scenario(cameras=8, rig="gaps", floor_m=(36.0, 14.0))
+    hall = SimpleNamespace(views=views_of(scenario)[4:], layout=SimpleNamespace(size_m=scenario.floor_m))
+    site = dataclasses.replace(scene._source.site_of(hall), zones=())
+    assert scene.server is not None
+    scene.server.app[SITE] = lambda: site  # type: ignore[index]
+    tab = await chromium.open(scene.url, width=1440, height=900)
+    await tab.until("document.getElementById('handoffs').hidden === false")
+    before = await tab.run("document.getElementById('map').toDataURL()")
+    await tab.run("document.getElementById('handoffs').click()")
+    await tab.until("Number(document.getElementById('map').dataset.handoffs) >= 4")
+    await tab.run("new Promise((done) => setTimeout(done, 300))")
+    assert await tab.run("document.getElementById('map').toDataURL()") != before
+    for width, height in WIDTHS:
+        for scheme in ("dark", "light"):
+            await tab.look(width, height, dark=scheme == "dark", mobile=width < 500)
+            await tab.run("new Promise((done) => setTimeout(done, 300))")
+            await tab.until(f"document.documentElement.scrollWidth <= {width}")
+            await tab.screenshot(tmp_path / f"handoffs-{width}-{scheme}.png")
+    await tab.run("document.getElementById('handoffs').click()")
+    await tab.until("document.getElementById('map').dataset.handoffs === '0'")
     assert tab.problems == []
 
 

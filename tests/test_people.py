@@ -28,6 +28,7 @@ from spoton.events import (
     PersonLeft,
     PersonReturned,
     PersonsMerged,
+    PersonSplit,
     TrackAssigned,
     TrackRef,
     ZoneEntered,
@@ -283,7 +284,7 @@ def test_whoever_crouches_stays_who_and_where_they_are() -> None:
 def test_nobody_is_in_two_places_at_once_and_no_camera_shows_two_of_one(seed: int, fps: float) -> None:
     site = Site("plaza", tuple(replace(each, fps=fps) for each in plaza().cameras))
     decided = run(site, in_time(stream(site, paths(seed, 10, 25, fps), fps=fps, trouble=ROUGH, seed=seed)))
-    numbers = [event.number for event in decided if isinstance(event, PersonAppeared)]
+    numbers = [event.number for event in decided if isinstance(event, PersonAppeared | PersonSplit)]
     assert numbers == list(range(1, len(numbers) + 1))
     for tick in ticks_of(decided):
         assert len({each.number for each in tick.people}) == len(tick.people)
@@ -490,6 +491,11 @@ def test_identities_are_consistent_over_time(rough) -> None:
             assert event.person not in ever
             ever.add(event.person)
             alive.add(event.person)
+        elif isinstance(event, PersonSplit):
+            assert event.person in alive
+            assert event.new_person not in ever
+            ever.add(event.new_person)
+            alive.add(event.new_person)
         elif isinstance(event, PersonLeft):
             alive.remove(event.person)
         elif isinstance(event, PersonsMerged):

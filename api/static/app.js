@@ -96,8 +96,16 @@ async function loadSite() {
   find("site-name").textContent = site.name;
   document.title = `${site.name} · SpotOn`;
   await map.show(site);
+  handoffs.hidden = !site.handoffs?.length;
   describe();
 }
+
+const handoffs = find("handoffs");
+handoffs.addEventListener("click", () => {
+  map.handoffs = !map.handoffs;
+  handoffs.setAttribute("aria-pressed", String(map.handoffs));
+  map.redraw();
+});
 
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") select(null); });
 setInterval(() => { if (!document.hidden) refresh(); }, 500);

@@ -18,6 +18,7 @@ export function themeColours() {
   return {
     ground: read("--map-ground"), floor: read("--map-floor"), grid: read("--map-grid"), edge: read("--map-edge"),
     text: read("--text"), muted: read("--muted"), accent: read("--accent"), warn: read("--warn"), bad: read("--bad"),
+    good: read("--ok"),
     darker: matchMedia("(prefers-color-scheme: light)").matches ? 0.16 : 0,
     planAlpha: Number(read("--map-plan-alpha")) || 1,
   };

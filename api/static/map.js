@@ -21,6 +21,7 @@ export class FloorMap {
     this.site = null;
     this.plan = null;
     this.trajectory = null;
+    this.handoffs = false;
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
     canvas.addEventListener("click", (event) => onSelect(this.#personAt(event.offsetX, event.offsetY)));
     new ResizeObserver(() => this.#layout()).observe(canvas);
@@ -144,7 +145,9 @@ export class FloorMap {
     paint.rect(left, top, width, height);
     paint.clip();
     for (const camera of this.site?.cameras ?? []) this.#paintField(paint, camera);
+    if (this.handoffs) for (const zone of this.site?.handoffs ?? []) this.#paintHandoff(paint, zone);
     paint.restore();
+    this.canvas.dataset.handoffs = this.handoffs ? this.site?.handoffs?.length ?? 0 : 0;
     paint.strokeStyle = this.#theme.edge;
     paint.lineWidth = 1.5;
     paint.strokeRect(left, top, width, height);
@@ -186,6 +189,26 @@ export class FloorMap {
     paint.lineWidth = 1;
     paint.stroke();
     paint.globalAlpha = 1;
+  }
+
+  // Where two cameras see the same floor, and where one is left for another across floor that nobody sees.
+  #paintHandoff(paint, zone) {
+    this.#polygon(paint, zone.polygon_m);
+    paint.globalAlpha = zone.gap_m > 0 ? 0.3 : 0.08;
+    paint.fillStyle = this.#theme.good;
+    paint.fill();
+    paint.globalAlpha = zone.gap_m > 0 ? 1 : 0.7;
+    paint.strokeStyle = this.#theme.good;
+    paint.lineWidth = 1.5;
+    paint.setLineDash(zone.gap_m > 0 ? [] : [2, 3]);
+    paint.stroke();
+    paint.setLineDash([]);
+    paint.globalAlpha = 1;
+    // On a phone the names would hide the map.
+    if (zone.gap_m > 0 && this.#view.width >= 500) {
+      const [u, v] = this.#px(middle(zone.polygon_m));
+      this.#label(paint, `to ${zone.to_camera}`, u, v, { colour: this.#theme.text, align: "center", base: "middle" });
+    }
   }
 
   #paintZone(paint, zone) {

@@ -123,6 +123,16 @@ export class World {
       }
       if (this.selected === event.merged) this.selected = event.person;
     }
+    if (event.type === "PersonSplit") {
+      for (const [camera, track] of event.tracks) {
+        this.#known(camera).owners.set(track, event.new_person);
+        this.#known(camera).numbers.set(track, event.number);
+      }
+    }
+    if (event.type === "TrackReassigned") {
+      this.#known(event.camera).owners.set(event.track, event.person);
+      this.#known(event.camera).numbers.set(event.track, event.number);
+    }
     if (event.type === "TrackAssigned") {
       const camera = this.#known(event.camera);
       camera.owners.set(event.track, event.person);

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spoton.events import AnyEvent, PeopleDetected, PersonsMerged, PersonSplit, TrackAssigned
+from spoton.events import AnyEvent, PeopleDetected, PersonsMerged, PersonSplit, TrackAssigned, TrackReassigned
 from spoton.gallery.gallery import PROTOTYPES, Gallery
 
 
@@ -35,6 +35,9 @@ class FollowedGallery:
             case TrackAssigned():
                 self._person[event.camera, event.track] = event.person
                 self._merge(f"{event.camera}/{event.track}", event.person)
+            case TrackReassigned():
+                # As with a split: what was taken for somebody else's looks stays theirs.
+                self._person[event.camera, event.track] = event.person
             case PersonsMerged():
                 self._person = {
                     key: event.person if who == event.merged else who for key, who in self._person.items()

@@ -23,13 +23,20 @@ from spoton.history.rows import EVENT_COLUMNS, POSITION_COLUMNS, microseconds, r
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 LINEAGE = """
-    WITH RECURSIVE lineage(person) AS (
+    WITH RECURSIVE taken_back AS (
+        SELECT body ->> 'reverses' AS id FROM events
+        WHERE site = $1 AND type = 'PersonSplit' AND body ->> 'reverses' <> ''
+    ), lineage(person) AS (
         SELECT $2::text
         UNION
         SELECT e.body ->> 'merged' FROM events e JOIN lineage l ON e.person = l.person
-        WHERE e.site = $1 AND e.type = 'PersonsMerged'
+        WHERE e.site = $1 AND e.type = 'PersonsMerged' AND e.id::text NOT IN (SELECT id FROM taken_back)
     )
 """
+"""Everyone who proved to be ``$2``; a merge that was taken back counts no more."""
+
+CORRECTABLE = ["PersonsMerged", "PersonSplit", "TrackReassigned"]
+"""What can be taken back."""
 
 log = structlog.get_logger("history")
 
@@ -148,6 +155,25 @@ class History:
         async with self._connection() as connection:
             found = await connection.fetch(query, site, person, _bound(at_from_us), _bound(at_to_us), limit)
         return [{**dict(row), "at": microseconds(row["at"])} for row in found]
+
+    async def correctable(self, site: str, event: str) -> str | None:
+        """The JSON text of a merge, split or reassignment by its id; None when there is none."""
+        query = "SELECT body FROM events WHERE site = $1 AND type = ANY ($2) AND id = $3"
+        async with self._connection() as connection:
+            found: str | None = await connection.fetchval(query, site, CORRECTABLE, uuid.UUID(event))
+            return found
+
+    async def identities(self, site: str) -> list[str]:
+        """Every decision about who is who, and every command, as JSON texts, in order."""
+        query = "SELECT body FROM events WHERE site = $1 AND stream = ANY ($2) ORDER BY stream DESC, seq, at"
+        async with self._connection() as connection:
+            return [row["body"] for row in await connection.fetch(query, site, ["identities", "commands"])]
+
+    async def lineage(self, site: str, person: str) -> list[str]:
+        """The other identities that proved to be this person, by number."""
+        query = LINEAGE + "SELECT person FROM lineage WHERE person <> $2 ORDER BY length(person), person"
+        async with self._connection() as connection:
+            return [row["person"] for row in await connection.fetch(query, site, person)]
 
     async def events(
         self,

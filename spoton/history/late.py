@@ -89,6 +89,16 @@ class LateHistory:
         found: list[dict[str, Any]] = await self._ask(lambda history: history.trajectory(site, person, **bounds))
         return found
 
+    async def correctable(self, site: str, event: str) -> str | None:
+        """As ``History.correctable``."""
+        found: str | None = await self._ask(lambda history: history.correctable(site, event))
+        return found
+
+    async def lineage(self, site: str, person: str) -> list[str]:
+        """As ``History.lineage``."""
+        found: list[str] = await self._ask(lambda history: history.lineage(site, person))
+        return found
+
     async def events(self, site: str, **bounds: Any) -> tuple[list[str], str | None]:
         """As ``History.events``."""
         found: tuple[list[str], str | None] = await self._ask(lambda history: history.events(site, **bounds))

@@ -68,7 +68,7 @@ def plans(partitions: int) -> list[TopicPlan]:
             TopicPlan(name, partitions, LARGEST_RECORD_BYTES, "delete", facts)
             for name in ("detections", "identities", "positions", "behaviour")
         ),
-        TopicPlan("commands", 1, LARGEST_RECORD_BYTES, "delete", {"retention.ms": "-1"}),
+        TopicPlan("commands", partitions, LARGEST_RECORD_BYTES, "delete", {"retention.ms": "-1"}),
         TopicPlan("sources", partitions, LARGEST_RECORD_BYTES, "compact", {}),
         *(
             TopicPlan(f"spoton-{name}-changelog", partitions, LARGEST_RECORD_BYTES, "compact", {})

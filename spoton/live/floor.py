@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from spoton.corrections import number_of
 from spoton.events import (
     Located,
     PeopleLocated,
@@ -17,6 +18,7 @@ from spoton.events import (
     PersonsMerged,
     PersonSplit,
     TrackAssigned,
+    TrackReassigned,
     TrackRef,
 )
 from spoton.live.departed import Departed
@@ -36,6 +38,7 @@ class Floor:
         self._trails: dict[str, deque[tuple[int, float, float]]] = {}
         self._departed = Departed()
         self._owner: dict[TrackRef, str] = {}
+        self._previous: dict[str, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._persons)
@@ -79,19 +82,32 @@ class Floor:
         self._own(event.person, [TrackRef(event.to_camera, event.track)])
 
     def merged(self, event: PersonsMerged) -> None:
-        """Two were one: the tracks of ``merged`` are ``person``'s."""
+        """Two were one: the tracks of ``merged`` are ``person``'s, and so is what they were before."""
         self._own(event.person, [track for track, owner in self._owner.items() if owner == event.merged])
+        known = (*self._previous.get(event.person, ()), event.merged, *self._previous.pop(event.merged, ()))
+        self._named(event.person, known)
+        if event.person not in self._persons and (gone := self._persons.get(event.merged)) is not None:
+            # Who is back under an earlier identity stands where they were taken for somebody new.
+            self._persons[event.person] = msgspec.structs.replace(
+                gone, person=event.person, number=number_of(event.person), previous_ids=list(known)
+            )
         self._departed.note(event.merged, event.at)
         self._drop(event.merged)
 
     def split(self, event: PersonSplit) -> None:
         """One was two: the new one stands where the old one does until located."""
+        known = self._previous.get(event.person, ())
+        self._named(event.person, tuple(one for one in known if one != event.new_person))
         old = self._persons.get(event.person)
         if old is not None and event.new_person not in self._persons:
             self._persons[event.new_person] = msgspec.structs.replace(
-                old, person=event.new_person, number=event.number, seen=event.tracks
+                old, person=event.new_person, number=event.number, seen=event.tracks, previous_ids=[]
             )
         self._own(event.new_person, event.tracks)
+
+    def reassigned(self, event: TrackReassigned) -> None:
+        """A track is somebody else's."""
+        self._own(event.person, [TrackRef(event.camera, event.track)])
 
     def left(self, event: PersonLeft) -> None:
         """Somebody is gone."""
@@ -115,6 +131,7 @@ class Floor:
             cov_m2=located.cov_m2,
             seen=located.seen,
             zone=located.zone,
+            previous_ids=list(self._previous.get(located.person, ())),
         )
         self._persons[one.person] = one
         self._own(one.person, one.seen)
@@ -127,7 +144,18 @@ class Floor:
     def _own(self, person: str, tracks: Iterable[TrackRef]) -> None:
         self._owner.update(dict.fromkeys(tracks, person))
 
+    def _named(self, person: str, previous: tuple[str, ...]) -> None:
+        """Whom somebody was taken for before; of those who are there that is known, not of all who ever were."""
+        if previous:
+            self._previous[person] = tuple(dict.fromkeys(previous))
+        else:
+            self._previous.pop(person, None)
+        known = self._persons.get(person)
+        if known is not None:
+            self._persons[person] = msgspec.structs.replace(known, previous_ids=list(previous))
+
     def _drop(self, person: str) -> None:
+        self._previous.pop(person, None)
         self._persons.pop(person, None)
         self._trails.pop(person, None)
         for track in [track for track, owner in self._owner.items() if owner == person]:

@@ -16,7 +16,10 @@ PROTOCOL = 1
 
 
 class PersonNow(msgspec.Struct, frozen=True, kw_only=True):
-    """One person on the floor. seen: empty when only predicted. trail_m: (at, x, y) oldest first, in snapshots only."""
+    """One person on the floor. seen: empty when only predicted. trail_m: (at, x, y) oldest first, in snapshots only.
+
+    previous_ids: other identities that proved to be this person, since this process started.
+    """
 
     person: str
     number: int
@@ -28,6 +31,7 @@ class PersonNow(msgspec.Struct, frozen=True, kw_only=True):
     cov_m2: tuple[float, float, float] = (0.0, 0.0, 0.0)
     seen: list[TrackRef] = []
     zone: str | None = None
+    previous_ids: list[str] = []
     trail_m: list[tuple[int, float, float]] | msgspec.UnsetType = msgspec.UNSET
 
 

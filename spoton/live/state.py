@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 
 from spoton import events
@@ -25,6 +26,8 @@ from spoton.live.messages import (
 from spoton.site import Site
 
 EVERYTHING = Interest()
+OUTCOMES = 256
+"""So many corrections are remembered with what they led to."""
 
 
 def wall_clock_us() -> int:
@@ -50,6 +53,7 @@ class LiveState:
         self._floor = Floor()
         self.skews: dict[str, events.ClockSkewed] = {}
         self.drifts: dict[str, events.CalibrationDrifted] = {}
+        self._outcomes: OrderedDict[str, AnyEvent] = OrderedDict()
         self._last_seq: dict[tuple[str, str], int] = {}
         self._newest_at = 0
         self._fanout = Fanout(self._fresh)
@@ -155,7 +159,20 @@ class LiveState:
                 self._feed(event.camera).offline(event)
                 self._publish_camera(event.at, self._feed(event.camera))
 
+    def outcome(self, command: str) -> AnyEvent | None:
+        """What an operator's correction led to; None before that is known, or long after."""
+        return self._outcomes.get(command)
+
+    def _remember_outcome(self, event: AnyEvent) -> None:
+        evidence = getattr(event, "evidence", None)
+        command = event.command if isinstance(event, events.CorrectionRefused) else getattr(evidence, "command", "")
+        if command:
+            self._outcomes[command] = event
+            if len(self._outcomes) > OUTCOMES:
+                self._outcomes.popitem(last=False)
+
     def _apply_to_floor(self, event: AnyEvent) -> None:
+        self._remember_outcome(event)
         match event:
             case events.PersonAppeared() | events.PersonReturned():
                 self._floor.appeared(event)
@@ -167,6 +184,8 @@ class LiveState:
                 self._floor.merged(event)
             case events.PersonSplit():
                 self._floor.split(event)
+            case events.TrackReassigned():
+                self._floor.reassigned(event)
             case events.PersonLeft():
                 self._floor.left(event)
             case events.ClockSkewed():

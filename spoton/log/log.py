@@ -269,6 +269,11 @@ class Log:
         lane = self._catalogue.lanes.get(tp)
         return lane.end if lane else 0
 
+    def next_offset(self, tp: TP) -> int:
+        """The offset that the next append gets; 0 for an unknown partition."""
+        lane = self._catalogue.lanes.get(tp)
+        return lane.next if lane else 0
+
     async def first(self, tp: TP) -> int:
         """The oldest offset that is still kept; 0 for an unknown partition."""
         lane = self._catalogue.lanes.get(tp)

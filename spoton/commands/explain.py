@@ -1,0 +1,102 @@
+"""``spoton explain``: the chain of evidence behind one identity, from wherever its events are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from spoton.commands.options import Json, show
+from spoton.errors import InputError
+
+STREAMS = ("identities", "commands")
+
+
+def explain(
+    person: Annotated[str, typer.Argument(help="The identity, as in 68f1c2a0-3.")],
+    events: Annotated[Path | None, typer.Option(help="events.jsonl of `spoton track`.")] = None,
+    database: Annotated[str | None, typer.Option(help="postgresql://...: the archive of a site.")] = None,
+    site: Annotated[str | None, typer.Option(help="The site's name, where there are several.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder of `spoton up`, whose log is read (a week).")] = Path(".spoton"),
+    as_json: Json = False,
+) -> None:
+    """Why somebody is who they are said to be: where they came from, by which tracks, and who decided what."""
+    from spoton.explanation import explain as explained
+
+    if events is not None:
+        found, where = _of_file(events), str(events)
+    elif database is not None:
+        found, where = asyncio.run(_of_archive(database, site)), "the archive"
+    else:
+        found, where = _of_log(data / "log"), str(data / "log")
+    facts = [fact for fact in found if site is None or fact.site == site]
+    sites = sorted({fact.site for fact in facts})
+    if len(sites) > 1:
+        raise InputError(f"{where} holds the sites {', '.join(sites)}", remedy="choose one with --site")
+    explanation = explained(facts, person)
+    if explanation is None:
+        raise InputError(f"{person!r} is nobody in {where}", remedy="see who was there: /api/v1/persons or world.txt")
+    show(msgspec.to_builtins(explanation), _render, as_json)
+
+
+def _of_file(path: Path) -> Iterable[Any]:
+    from spoton import events as facts
+
+    found = []
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                # Positions and detections are nearly all of a file, and none of our business.
+                if b'"type":"PeopleLocated"' in line[:40] or b'"type":"PeopleDetected"' in line[:40]:
+                    continue
+                found.append(facts.decode(line))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}", remedy="give events.jsonl of spoton track") from error
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path} holds what is no event: {error}", remedy="give an events.jsonl") from error
+    return found
+
+
+def _of_log(folder: Path) -> Iterable[Any]:
+    from spoton import events as facts
+    from spoton.log.reader import LogReader
+
+    if not folder.is_dir():
+        raise InputError(f"there is no log in {folder}", remedy="give --events, --database, or the --data of spoton up")
+    found = []
+    with LogReader(folder) as log:
+        there = {topic.name for topic in log.topics()}
+        for stream in (one for one in STREAMS if one in there):
+            for partition in log.partitions(stream):
+                found += [facts.decode(one.value) for one in log.records(stream, partition) if one.value]
+    return found
+
+
+async def _of_archive(url: str, site: str | None) -> Iterable[Any]:
+    from spoton import events as facts
+    from spoton.history.history import History
+
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise InputError(f"--database {url!r} is no PostgreSQL address", remedy="write postgresql://user@host/name")
+    if site is None:
+        raise InputError("an archive may hold many sites", remedy="choose one with --site")
+    history = await History.connect(url)
+    try:
+        texts = await history.identities(site)
+    finally:
+        await history.close()
+    return [facts.decode(text.encode()) for text in texts]
+
+
+def _render(result: dict[str, Any], console: Any) -> None:
+    now = "" if result["now"] == result["person"] else f", who is {result['now']} today"
+    before = f", before {', '.join(result['previous_ids'])}" if result["previous_ids"] else ""
+    console.print(f"{result['person']}{before}{now}", soft_wrap=True, highlight=False)
+    for step in result["steps"]:
+        at = datetime.fromtimestamp(step["at"] / 1e6, UTC).isoformat(sep=" ", timespec="milliseconds")
+        console.print(f"{at[:23]}  {step['said']}", soft_wrap=True, highlight=False, markup=False)
