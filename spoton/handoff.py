@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, QhullError
 
 from spoton.site import Point
 from spoton.zones import inside
@@ -74,12 +73,25 @@ def _zone(one: str, other: str, gap_m: float, polygon: Floats) -> HandoffZone:
 
 
 def _hull(points: Sequence[Point]) -> Floats | None:
-    """Counter-clockwise; None for points in a line."""
-    given = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-    try:
-        return given[ConvexHull(given).vertices] if len(given) > 2 else None
-    except QhullError:
+    """Counter-clockwise (Andrew's monotone chain, 1979); None for points in a line."""
+    given = sorted({(float(x), float(y)) for x, y in points})
+    if len(given) < 3:
         return None
+    hull = np.array(_chain(given)[:-1] + _chain(given[::-1])[:-1])
+    return hull if len(hull) > 2 else None
+
+
+def _chain(points: Sequence[Point]) -> list[Point]:
+    """The points of one side of the hull, each a turn to the left."""
+    chain: list[Point] = []
+    for x, y in points:
+        while len(chain) > 1:
+            (ax, ay), (bx, by) = chain[-2:]
+            if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0:
+                break
+            chain.pop()
+        chain.append((x, y))
+    return chain
 
 
 def _area(polygon: Floats) -> float:
