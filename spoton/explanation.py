@@ -81,6 +81,12 @@ def explain(events: Iterable[AnyEvent], person: str) -> Explanation | None:
     )
 
 
+def everyone(events: Iterable[AnyEvent]) -> list[str]:
+    """Every identity that the events of one site tell of, in the order of their numbers."""
+    told = (_people(event, {}) for event in events if isinstance(event, About))
+    return sorted(set().union(*told) - {""}, key=_order)
+
+
 def _chain(into: dict[str, str], person: str) -> list[str]:
     """The person and whom they proved to be, one after the other."""
     chain = [person]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,27 +22,50 @@ def explain(
     person: Annotated[str, typer.Argument(help="The identity, as in 68f1c2a0-3.")],
     events: Annotated[Path | None, typer.Option(help="events.jsonl of `spoton track`.")] = None,
     database: Annotated[str | None, typer.Option(help="postgresql://...: the archive of a site.")] = None,
+    broker: Annotated[str | None, typer.Option(help="log:///path or kafka://host:port: its last week.")] = None,
     site: Annotated[str | None, typer.Option(help="The site's name, where there are several.")] = None,
     data: Annotated[Path, typer.Option(help="Folder of `spoton up`, whose log is read (a week).")] = Path(".spoton"),
     as_json: Json = False,
 ) -> None:
     """Why somebody is who they are said to be: where they came from, by which tracks, and who decided what."""
     from spoton.explanation import explain as explained
+    from spoton.explanation import everyone
 
-    if events is not None:
-        found, where = _of_file(events), str(events)
-    elif database is not None:
-        found, where = asyncio.run(_of_archive(database, site)), "the archive"
-    else:
-        found, where = _of_log(data / "log"), str(data / "log")
+    given = {"--events": events, "--database": database, "--broker": broker}
+    if len(several := [name for name, value in given.items() if value is not None]) > 1:
+        raise InputError(f"{' and '.join(several)} are given", remedy="name one place where the events are")
+    found, where = _facts(events, database, broker, data, site)
     facts = [fact for fact in found if site is None or fact.site == site]
     sites = sorted({fact.site for fact in facts})
     if len(sites) > 1:
         raise InputError(f"{where} holds the sites {', '.join(sites)}", remedy="choose one with --site")
     explanation = explained(facts, person)
     if explanation is None:
-        raise InputError(f"{person!r} is nobody in {where}", remedy="see who was there: /api/v1/persons or world.txt")
+        raise InputError(f"{person!r} is nobody in {where}", remedy=_known(everyone(facts)))
     show(msgspec.to_builtins(explanation), _render, as_json)
+
+
+def _known(people: Sequence[str]) -> str:
+    if not people:
+        return "it tells of nobody at all"
+    span = people[0] if len(people) == 1 else f"{people[0]} to {people[-1]}"
+    return f"it tells of {len(people)}: {span}"
+
+
+def _facts(
+    events: Path | None, database: str | None, broker: str | None, data: Path, site: str | None
+) -> tuple[Iterable[Any], str]:
+    """The events, and where they are."""
+    if events is not None:
+        return _of_file(events), str(events)
+    if database is not None:
+        return asyncio.run(_of_archive(database, site)), "the archive"
+    if broker is not None and not broker.startswith("log:"):
+        return asyncio.run(_of_kafka(broker)), broker
+    from spoton.log.settings import LogSettings
+
+    folder = data / "log" if broker is None else LogSettings.from_url(broker).folder
+    return _of_log(folder), str(folder)
 
 
 def _of_file(path: Path) -> Iterable[Any]:
@@ -67,13 +91,25 @@ def _of_log(folder: Path) -> Iterable[Any]:
     from spoton.log.reader import LogReader
 
     if not folder.is_dir():
-        raise InputError(f"there is no log in {folder}", remedy="give --events, --database, or the --data of spoton up")
+        raise InputError(f"there is no log in {folder}", remedy="give --events, --database, --broker or --data")
     found = []
     with LogReader(folder) as log:
         there = {topic.name for topic in log.topics()}
         for stream in (one for one in STREAMS if one in there):
             for partition in log.partitions(stream):
                 found += [facts.decode(one.value) for one in log.records(stream, partition) if one.value]
+    return found
+
+
+async def _of_kafka(url: str) -> Iterable[Any]:
+    from spoton import events as facts
+    from spoton.kafka.settings import KafkaSettings, servers
+    from spoton.kafka.tail import read_whole
+
+    client = {"bootstrap_servers": servers(url), **KafkaSettings.from_env(os.environ).client_options()}
+    found = []
+    for stream in STREAMS:
+        found += [facts.decode(record.value) for record in (await read_whole(client, stream))[0] if record.value]
     return found
 
 
