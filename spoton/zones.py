@@ -18,6 +18,7 @@ from spoton.events import (
     PeopleLocated,
     PersonLeft,
     PersonsMerged,
+    PersonSplit,
     PositionEvent,
     ZoneEntered,
     ZoneLeft,
@@ -31,7 +32,7 @@ SETTLE_US = 300_000
 _FORGET_LEFT_US = 60_000_000
 
 Bools = NDArray[np.bool_]
-Input: TypeAlias = PositionEvent | PersonLeft | PersonsMerged
+Input: TypeAlias = PositionEvent | PersonLeft | PersonsMerged | PersonSplit
 
 
 def inside(points_m: ArrayLike, polygon: Sequence[Point]) -> Bools:
@@ -155,7 +156,7 @@ def decide(state: ZoneState, event: Input, zones: Sequence[Zone]) -> list[Behavi
                 if now.turned_us is not None and event.at - now.turned_us >= SETTLE_US:
                     stayed_s = (now.turned_us - now.since_us) / 1e6 if now.within else None
                     changes.append((person, zone, stayed_s))
-    else:
+    elif isinstance(event, PersonLeft | PersonsMerged):
         person = _departed(event)
         for zone, last in state.people.get(person, {}).items():
             if last.within:
@@ -178,6 +179,10 @@ def evolve(state: ZoneState, event: Input | BehaviourEvent, zones: Sequence[Zone
         people = {**state.people, **_observed(state, event, zones)}
         people = {person: presences for person, presences in people.items() if presences}
         return msgspec.structs.replace(state, positions_seq=event.seq, people=people, left=left)
+    if isinstance(event, PersonSplit):
+        # Whose merge is taken back is there, and may be seen at times before the one when they were thought gone.
+        left = {person: at for person, at in state.left.items() if person != event.new_person}
+        return msgspec.structs.replace(state, identities_seq=event.seq, left=left)
     person = _departed(event)
     people = {name: presences for name, presences in state.people.items() if name != person}
     return msgspec.structs.replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import faust
 import msgspec
 
-from spoton.events import AnyEvent, Located, PeopleLocated, PersonLeft, PersonsMerged
+from spoton.events import AnyEvent, Located, PeopleLocated, PersonLeft, PersonsMerged, PersonSplit
 from spoton.live.departed import Departed
 from tables.packed import PackedTable, packed_table
 
@@ -64,6 +64,8 @@ def fold(table: PackedTable[PersonState], departed: Departed, event: AnyEvent, *
         case PersonsMerged():
             departed.note(event.merged, event.at)
             table.remove(key(event.site, event.merged))
+        case PersonSplit():
+            departed.back(event.new_person)
         case _:
             pass
 

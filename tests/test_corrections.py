@@ -15,6 +15,7 @@ from spoton.events import (
     Correction,
     CorrectionRefused,
     Event,
+    Evidence,
     MergeRequested,
     PeopleLocated,
     PersonAppeared,
@@ -23,6 +24,7 @@ from spoton.events import (
     PersonSplit,
     ReassignmentRequested,
     SplitRequested,
+    TrackAssigned,
     TrackReassigned,
     TrackRef,
     encode,
@@ -343,6 +345,50 @@ def test_the_floor_forgets_a_merge_that_is_taken_back(returning: Any) -> None:
                 floor.left(one)
     assert [(each.person, each.previous_ids) for each in floor.persons(trails=False)] == [("0-2", [])]
     assert floor.who("north", 101) == ("0-2", 2)
+
+
+def lived(events: list[Event], floor: Floor) -> Floor:
+    """The floor after identities and positions."""
+    tell = {
+        PeopleLocated: floor.located, PersonAppeared: floor.appeared, PersonsMerged: floor.merged,
+        PersonSplit: floor.split, PersonLeft: floor.left, TrackReassigned: floor.reassigned,
+        TrackAssigned: floor.assigned,
+    }  # fmt: skip
+    for one in events:
+        tell.get(type(one), lambda event: None)(one)  # type: ignore[operator]
+    return floor
+
+
+def test_a_merge_taken_back_when_all_tracks_are_over_puts_nobody_on_the_map(returning: Any) -> None:
+    """The first one, who left, is said to be the second, and not to be: all that showed the first one is over."""
+    site, events = returning
+    merge = wish(MergeRequested, 1, 8.0, person="0-2", merged="0-1")
+    (merged,) = of(run(site, events, [merge]), PersonsMerged)
+    undo = corrections.numbered(corrections.reversal(merged, at=9_500_000, by="ben", why=""), 2)
+    decided = run(site, events, [merge, undo])
+    assert [(one.person, one.new_person) for one in of(decided, PersonSplit)] == [("0-2", "0-1")]
+    floor = lived(decided, Floor())
+    assert [(one.person, one.previous_ids) for one in floor.persons(trails=False)] == [("0-2", [])]
+
+
+def test_whoever_was_merged_takes_their_own_earlier_ids_along_when_that_is_taken_back() -> None:
+    evidence = Evidence(by="operator")
+    head: dict[str, Any] = {"id": "", "at": 1, "site": "plaza", "seq": 1, "evidence": evidence}
+    floor = Floor()
+    for number in (1, 2, 3):
+        ref = TrackRef("north", number)
+        floor.appeared(
+            PersonAppeared(
+                id="", at=0, site="plaza", seq=1, person=f"0-{number}", number=number, x_m=0, y_m=0, seen=[ref]
+            )
+        )
+    floor.merged(PersonsMerged(**head, person="0-2", merged="0-3"))
+    floor.merged(PersonsMerged(**head, person="0-1", merged="0-2"))
+    assert [(one.person, one.previous_ids) for one in floor.persons(trails=False)] == [("0-1", ["0-2", "0-3"])]
+    refs = [TrackRef("north", 2), TrackRef("north", 3)]
+    floor.split(PersonSplit(**head, person="0-1", new_person="0-2", number=2, tracks=refs, reverses="x"))
+    assert [(one.person, one.previous_ids) for one in floor.persons(trails=False)] == [("0-1", []), ("0-2", ["0-3"])]
+    assert [floor.who("north", track) for track in (1, 2, 3)] == [("0-1", 1), ("0-2", 2), ("0-2", 2)]
 
 
 def test_an_explanation_holds_every_decision_about_a_person_and_about_who_proved_to_be_them(returning: Any) -> None:

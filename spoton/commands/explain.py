@@ -28,8 +28,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Why somebody is who they are said to be: where they came from, by which tracks, and who decided what."""
-    from spoton.explanation import explain as explained
     from spoton.explanation import everyone
+    from spoton.explanation import explain as explained
 
     given = {"--events": events, "--database": database, "--broker": broker}
     if len(several := [name for name, value in given.items() if value is not None]) > 1:

@@ -17,6 +17,10 @@ class Departed:
         self._at = {one: when for one, when in self._at.items() if at_us - when < REMEMBERED_US}
         self._at[person] = at_us
 
+    def back(self, person: str) -> None:
+        """This person is there after all: a merge was taken back."""
+        self._at.pop(person, None)
+
     def gone(self, person: str, at_us: int) -> bool:
         """Whether this person was gone at that time; who is seen after they left has come back."""
         return at_us <= self._at.get(person, at_us - 1)

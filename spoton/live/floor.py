@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from spoton.corrections import number_of
+from spoton.corrections import MOST_MERGED, number_of
 from spoton.events import (
     Located,
     PeopleLocated,
@@ -38,6 +38,7 @@ class Floor:
         self._trails: dict[str, deque[tuple[int, float, float]]] = {}
         self._departed = Departed()
         self._owner: dict[TrackRef, str] = {}
+        self._into: dict[str, str] = {}
         self._previous: dict[str, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
@@ -62,7 +63,7 @@ class Floor:
         here = [self._place(event.at, located) for located in there]
         stale = [one.person for one in self._persons.values() if event.at - one.at > FORGET_US]
         for person in stale:
-            self._drop(person)
+            self._gone(person)
         return here
 
     def appeared(self, event: PersonAppeared | PersonReturned) -> None:
@@ -84,26 +85,35 @@ class Floor:
     def merged(self, event: PersonsMerged) -> None:
         """Two were one: the tracks of ``merged`` are ``person``'s, and so is what they were before."""
         self._own(event.person, [track for track, owner in self._owner.items() if owner == event.merged])
-        known = (*self._previous.get(event.person, ()), event.merged, *self._previous.pop(event.merged, ()))
-        self._named(event.person, known)
+        self._into[event.merged] = event.person
+        if len(self._into) > MOST_MERGED:
+            del self._into[next(iter(self._into))]
+        self._previous.pop(event.merged, None)
+        self._named(event.person)
         if event.person not in self._persons and (gone := self._persons.get(event.merged)) is not None:
             # Who is back under an earlier identity stands where they were taken for somebody new.
             self._persons[event.person] = msgspec.structs.replace(
-                gone, person=event.person, number=number_of(event.person), previous_ids=list(known)
-            )
+                gone, person=event.person, number=number_of(event.person),
+                previous_ids=list(self._previous[event.person]),
+            )  # fmt: skip
         self._departed.note(event.merged, event.at)
         self._drop(event.merged)
 
     def split(self, event: PersonSplit) -> None:
-        """One was two: the new one stands where the old one does until located."""
-        known = self._previous.get(event.person, ())
-        self._named(event.person, tuple(one for one in known if one != event.new_person))
+        """One was two: where a track shows the new one, they stand where the old one does until located."""
+        self._departed.back(event.new_person)
+        self._into.pop(event.new_person, None)
+        self._named(event.person)
+        self._named(event.new_person)
+        # A merge may be taken back when all that showed who was merged is over: nobody new stands anywhere then.
+        theirs = [track for track in event.tracks if self._owner.get(track) == event.person]
+        self._own(event.new_person, theirs)
         old = self._persons.get(event.person)
-        if old is not None and event.new_person not in self._persons:
+        if theirs and old is not None and event.new_person not in self._persons:
             self._persons[event.new_person] = msgspec.structs.replace(
-                old, person=event.new_person, number=event.number, seen=event.tracks, previous_ids=[]
-            )
-        self._own(event.new_person, event.tracks)
+                old, person=event.new_person, number=event.number, seen=theirs,
+                previous_ids=list(self._previous.get(event.new_person, ())),
+            )  # fmt: skip
 
     def reassigned(self, event: TrackReassigned) -> None:
         """A track is somebody else's."""
@@ -112,7 +122,7 @@ class Floor:
     def left(self, event: PersonLeft) -> None:
         """Somebody is gone."""
         self._departed.note(event.person, event.at)
-        self._drop(event.person)
+        self._gone(event.person)
 
     def ended(self, camera: str, tracks: Iterable[int]) -> None:
         """These tracks are over; their numbers are not used again."""
@@ -144,15 +154,27 @@ class Floor:
     def _own(self, person: str, tracks: Iterable[TrackRef]) -> None:
         self._owner.update(dict.fromkeys(tracks, person))
 
-    def _named(self, person: str, previous: tuple[str, ...]) -> None:
-        """Whom somebody was taken for before; of those who are there that is known, not of all who ever were."""
+    def _named(self, person: str) -> None:
+        """Keep whom somebody was taken for before; of those who are there that is known, not of all who ever were."""
+        previous = self._before(person)
         if previous:
-            self._previous[person] = tuple(dict.fromkeys(previous))
+            self._previous[person] = tuple(previous)
         else:
             self._previous.pop(person, None)
         known = self._persons.get(person)
         if known is not None:
-            self._persons[person] = msgspec.structs.replace(known, previous_ids=list(previous))
+            self._persons[person] = msgspec.structs.replace(known, previous_ids=previous)
+
+    def _before(self, person: str) -> list[str]:
+        line = [person]
+        for one in line:
+            line += [gone for gone, into in self._into.items() if into == one and gone not in line]
+        return line[1:]
+
+    def _gone(self, person: str) -> None:
+        for one in self._before(person):
+            del self._into[one]
+        self._drop(person)
 
     def _drop(self, person: str) -> None:
         self._previous.pop(person, None)
