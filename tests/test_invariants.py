@@ -1,4 +1,4 @@
-"""What always holds of identities, whatever cameras see and operators say: on scenes and corrections drawn at random."""
+"""What always holds of identities, whatever cameras see and operators say: on scenes and words drawn at random."""
 
 from __future__ import annotations
 

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spoton.events import Evidence, Located, PeopleLocated, PersonLeft, PersonsMerged, PersonSplit, ZoneEntered, ZoneLeft
+from spoton.events import (
+    Evidence,
+    Located,
+    PeopleLocated,
+    PersonLeft,
+    PersonsMerged,
+    PersonSplit,
+    ZoneEntered,
+    ZoneLeft,
+)
 from spoton.site import Zone
 from spoton.zones import SETTLE_US, ZoneState, crossing_edges, decide, evolve, inside, step, zone_of
 
