@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from spoton import corrections, events, people
 from spoton.cli import app
 from spoton.errors import SpotOnError
-from spoton.events import MergeRequested, SplitRequested, TrackRef
+from spoton.events import MergeRequested, PersonsMerged, SplitRequested, TrackRef
 from spoton.kafka.settings import servers
 from spoton.log.record import Record, Topic
 from spoton.log.schema import to_row
@@ -79,14 +79,15 @@ def log(told: list[events.Event], tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_chain_is_told_with_what_was_measured_and_who_said_what(file: str) -> None:
+def test_the_chain_is_told_with_what_was_measured_and_who_said_what(told: list[events.Event], file: str) -> None:
     code, said = explain("0-2", "--events", file)
     assert code == 0, said
     lines = said.splitlines()
     assert lines[0] == "0-2, who is 0-1 today"
     assert "0-2 appeared at 8.0, 5.0 m, shown by" in lines[1]
     assert any("track north/" in line and "floor 0." in line and "of 1.00 m" in line for line in lines), said
-    assert lines[-1].endswith('0-2 is 0-1 from now on (by operator, anna, "same coat")')
+    (merged,) = (one for one in told if isinstance(one, PersonsMerged))
+    assert lines[-1].endswith(f'0-2 is 0-1 from now on (by operator, anna, "same coat")  [{merged.id}]')
     code, said = explain("0-1", "--events", file)
     assert said.splitlines()[0] == "0-1, before 0-2"
     assert "0-1 left, last seen at 6.0, 4.5 m" in said

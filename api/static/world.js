@@ -113,12 +113,13 @@ export class World {
     if (event.type === "PersonLeft") this.persons.delete(event.person);
     if (event.type === "PersonsMerged") {
       this.persons.delete(event.merged);
-      const number = this.persons.get(event.person)?.number;
+      // Who left and is said to be back is not among those who are there yet; their number ends their name.
+      const number = this.persons.get(event.person)?.number ?? Number(event.person.split("-").pop());
       for (const camera of this.cameras.values()) {
         for (const [track, owner] of camera.owners) {
           if (owner !== event.merged) continue;
           camera.owners.set(track, event.person);
-          if (number != null) camera.numbers.set(track, number);
+          camera.numbers.set(track, number);
         }
       }
       if (this.selected === event.merged) this.selected = event.person;

@@ -16,6 +16,7 @@ from spoton.commands.options import Json, show
 from spoton.errors import InputError
 
 STREAMS = ("identities", "commands")
+REVERSIBLE = ("PersonsMerged", "PersonSplit", "TrackReassigned")
 
 
 def explain(
@@ -135,4 +136,6 @@ def _render(result: dict[str, Any], console: Any) -> None:
     console.print(f"{result['person']}{before}{now}", soft_wrap=True, highlight=False)
     for step in result["steps"]:
         at = datetime.fromtimestamp(step["at"] / 1e6, UTC).isoformat(sep=" ", timespec="milliseconds")
-        console.print(f"{at[:23]}  {step['said']}", soft_wrap=True, highlight=False, markup=False)
+        # What `spoton persons undo` takes.
+        event = f"  [{step['event']}]" if step["type"] in REVERSIBLE else ""
+        console.print(f"{at[:23]}  {step['said']}{event}", soft_wrap=True, highlight=False, markup=False)
