@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -155,6 +156,23 @@ async def test_a_merge_that_was_taken_back_counts_no_more(history: History) -> N
     assert {point["person"] for point in await history.trajectory("plaza", "p-1")} == {"p-1"}
     kinds = [type(events.decode(text.encode())).__name__ for text in await history.identities("plaza")]
     assert kinds == ["PersonsMerged", "PersonsMerged", "PersonSplit"]
+
+
+async def test_corrections_are_kept_and_changes_of_cameras_with_their_passwords_are_not(history: History) -> None:
+    def head(seq: int) -> dict[str, Any]:
+        return {
+            "id": events.event_id("commands", "plaza", seq, START), "at": START, "site": "plaza", "seq": seq,
+            "by": "anna", "why": "",
+        }  # fmt: skip
+
+    source = 'source = "rtsp://me:secret@10.0.0.9/door"\n'
+    added = events.CameraAdded(**head(1), camera="door", definition=f'[[camera]]\nname = "door"\n{source}')
+    removed = events.CameraRemoved(**head(2), camera="door")
+    wish = events.MergeRequested(**head(3), person="p-1", merged="p-2")
+    assert await history.write([events.encode(one) for one in (added, removed, wish)]) == 1
+    found, _ = await history.events("plaza")
+    assert [events.decode(text.encode()) for text in found] == [wish]
+    assert [events.decode(text.encode()) for text in await history.identities("plaza")] == [wish]
 
 
 async def test_persons_tells_who_was_there_and_when(history: History) -> None:

@@ -29,11 +29,16 @@ def microseconds(at: datetime) -> int:
 
 
 def rows(batch: Sequence[bytes]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """Rows of ``events`` and of ``positions`` for events as they stand in the log, their bytes kept as they are."""
+    """Rows of ``events`` and of ``positions`` for events as they stand in the log, their bytes kept as they are.
+
+    Changes of cameras make none: the addresses in them carry passwords, and history is shown to who may not know them.
+    """
     archived: list[tuple[Any, ...]] = []
     located: list[tuple[Any, ...]] = []
     for body in batch:
         event = events.decode(body)
+        if isinstance(event, events.CameraCommand):
+            continue
         archived.append(
             (
                 timestamp(event.at),
