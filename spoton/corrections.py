@@ -149,9 +149,12 @@ def _distance_m(lives: Lives, one: int, other: int) -> float:
     return float(np.hypot(*(lives.crowd.mean[one, :2] - lives.crowd.mean[other, :2])))
 
 
-def _fit(lives: Lives, one: int, other: int, view: SiteView) -> dict[str, float]:
-    """How far apart two rows are that are to be one; refused where both are seen now by one camera, or far apart."""
-    apart_m, gate_m = _distance_m(lives, one, other), view.site.thresholds.gate_m
+def _fit(lives: Lives, one: int, other: int, view: SiteView, *, again: bool) -> dict[str, float]:
+    """How far apart two rows are that are to be one; refused where both are seen now by one camera, or far apart.
+
+    again: they were one before. Cameras that disagree may have shown them up to a gate to either side of their place.
+    """
+    apart_m, gate_m = _distance_m(lives, one, other), view.site.thresholds.gate_m * (2.0 if again else 1.0)
     if not (_seen_now(lives, one) and _seen_now(lives, other)):
         return {"gap_s": round(abs(int(lives.crowd.seen_us[one] - lives.crowd.seen_us[other])) / 1e6, 4)}
     both = np.flatnonzero((lives.crowd.shown_us[[one, other]] == lives.at_us).all(axis=0))
@@ -177,7 +180,7 @@ def _merged(site: Site, wish: MergeRequested, view: SiteView) -> Site:
             lives = renumbered(lives, other, number)
             lives = replace(lives, bindings=_told(lives.bindings, int(lives.crowd.uid[other]), number))
         else:
-            measured = _fit(lives, row, other, view)
+            measured = _fit(lives, row, other, view, again=bool(wish.reverses))
             moved = bool(lives.crowd.seen_us[other] > lives.crowd.seen_us[row])
             lives = one_instead(lives, other, row, moved=moved, told=number)
     lives = replace(

@@ -108,6 +108,34 @@ def test_a_split_taken_back_leaves_one_person(standing: Any) -> None:
     assert len(of(decided, PeopleLocated)[-1].people[0].seen) == 4
 
 
+@pytest.mark.parametrize(
+    ("apart_m", "fresh", "again"),
+    [
+        pytest.param(0.6, PersonsMerged, PersonsMerged, id="within the gate"),
+        pytest.param(1.4, CorrectionRefused, PersonsMerged, id="a gate to either side of where they were one"),
+        pytest.param(3.0, CorrectionRefused, CorrectionRefused, id="too far for both"),
+    ],
+)
+def test_who_was_one_before_may_be_seen_farther_apart_when_a_split_is_taken_back(
+    scenes: ModuleType, apart_m: float, fresh: type[Any], again: type[Any]
+) -> None:
+    """The north camera's track, split off at 3 s, walks to ``apart_m`` from where the others see the person."""
+    site = scenes.plaza()
+    still = np.tile([6.0, 4.5], (90, 1, 1))
+    away = still + np.array([[[float(np.clip((n - 32) / 30, 0, 1)) * apart_m, 0.0]] for n in range(90)])
+    events = scenes.in_time(scenes.stream(site, still) | {"north": scenes.stream(site, away)["north"]})
+    first = wish(SplitRequested, 1, 3.0, person="0-1", tracks=[TrackRef("north", 1)])
+    (split,) = of(run(site, events, [first]), PersonSplit)
+    undo = corrections.numbered(corrections.reversal(split, at=7_500_000, by="ben", why="no"), 2)
+    for last, kind in ((wish(MergeRequested, 2, 7.5, person="0-1", merged="0-2"), fresh), (undo, again)):
+        decided = run(site, events, [first, last])
+        (outcome,) = of(decided, PersonsMerged) + of(decided, CorrectionRefused)
+        assert type(outcome) is kind, outcome
+        if isinstance(outcome, PersonsMerged):
+            assert outcome.evidence.distance_m == pytest.approx(apart_m, abs=0.1)
+            assert outcome.evidence.gate_m == (2.0 if outcome.reverses else 1.0)
+
+
 def test_whoever_came_back_is_made_the_person_from_before_and_that_is_taken_back(returning: Any) -> None:
     site, events = returning
     merge = wish(MergeRequested, 1, 8.0, person="0-1", merged="0-2")
