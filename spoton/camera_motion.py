@@ -8,6 +8,8 @@ Whoever is out of sight is carried along: their place and speed change as if the
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,10 +30,15 @@ def common_motion(missed_px: Floats) -> Floats:
     if count < LEAST_PEOPLE:
         return np.zeros(2)
     middle = _median(missed_px)
-    error = 1.25 * 1.48 * _median(np.abs(missed_px - middle[:, None])) / np.sqrt(count)
-    explained = (STANDARD_ERRORS * error) ** 2 / np.maximum(middle * middle, 1e-12)
-    moved: Floats = middle * np.maximum(1.0 - explained, 0.0)
-    return moved
+    off = missed_px - middle[:, None]
+    deviation = _median(np.abs(off, out=off))
+    return np.array([_standing_out(*each, count) for each in zip(middle.tolist(), deviation.tolist(), strict=True)])
+
+
+def _standing_out(middle: float, deviation: float, count: int) -> float:
+    error = 1.25 * 1.48 * deviation / sqrt(count)
+    noise = STANDARD_ERRORS * error
+    return middle * max(1.0 - noise * noise / max(middle * middle, 1e-12), 0.0)
 
 
 def carried(axes: Floats, hidden: NDArray[np.intp], unseen_s: Floats, moved_px: Floats, speed_gain: Floats) -> Floats:
@@ -42,14 +49,16 @@ def carried(axes: Floats, hidden: NDArray[np.intp], unseen_s: Floats, moved_px: 
     """
     axes = axes.copy()
     faster = (speed_gain * moved_px)[:, None]
-    axes[0, :2, hidden] += (moved_px[:, None] - faster * unseen_s).T
-    axes[1, :2, hidden] += faster.T
+    place, speed = axes[0, :2], axes[1, :2]
+    place[:, hidden] += moved_px[:, None] - faster * unseen_s
+    speed[:, hidden] += faster
     return axes
 
 
 def _median(values: Floats) -> Floats:
     """np.median along the last axis, which takes ten times as long for a few columns."""
-    ordered = np.sort(values, axis=1)
+    ordered = values.copy()
+    ordered.sort(axis=1)
     count = ordered.shape[1]
     middle: Floats = (ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2.0
     return middle

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -13,33 +12,53 @@ from spoton.events import PeopleDetected
 from spoton.track_state import State, born, centred, corrected, measured_variance, predicted
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
 
 TRUST_S = 0.5
 """How long a score counts in the mean that a track is trusted by."""
+_TRUST_US = np.array(1e6 * TRUST_S)
 LOOK_MEMORY = 0.8
 """What a track's look keeps of itself at each new one."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sight:
-    """What a frame and its event share: every track's predicted axes (5, 4, N), and of each of M boxes its sides
-    (left, top, width, height), score and the number of its track or candidate, 0 for none.
+class Sight(msgspec.Struct, frozen=True, eq=False):
+    """What a frame and its event share.
+
+    axes: every track's predicted ones, (5, 4, N). boxes_px: (M, 4) left, top, width, height; boxes: (4, M) the same as
+    ``centred`` gives them; scores: (M,); numbers: (M,) of each box's track or candidate, 0 for none. old: (K,) boxes of
+    tracks and candidates that were there before, ascending; which: (K,) their rows of the state; hidden: (N - K,) all
+    other rows, ascending; new: boxes that begin a candidate, ascending.
     """
 
     axes: Floats
     boxes_px: Floats
+    boxes: Floats
     scores: Floats
     numbers: NDArray[np.int64]
+    old: Rows
+    which: Rows
+    hidden: Rows
+    new: Rows
 
 
 def sight_of(state: State, event: PeopleDetected) -> Sight:
     """The sight that an event was made from, read out of the event."""
+    boxes_px = np.array(event.boxes_px, dtype=np.float64).reshape(-1, 4)
+    numbers = np.array(event.tracks, dtype=np.int64) + np.array(event.tentative, dtype=np.int64)
+    old = ((numbers > 0) & (numbers < state.next_track)).nonzero()[0]
+    which = state.ids.searchsorted(numbers[old])
     return Sight(
-        predicted(state, event.at),
-        np.array(event.boxes_px, dtype=np.float64).reshape(-1, 4),
-        np.array(event.scores, dtype=np.float64),
-        np.array(event.tracks, dtype=np.int64) + np.array(event.tentative, dtype=np.int64),
-    )
+        axes=predicted(state, event.at), boxes_px=boxes_px, boxes=centred(boxes_px),
+        scores=np.array(event.scores, dtype=np.float64), numbers=numbers,
+        old=old, which=which, hidden=others(len(state), which), new=(numbers >= state.next_track).nonzero()[0],
+    )  # fmt: skip
+
+
+def others(count: int, rows: Rows) -> Rows:
+    """Of the first ``count`` rows all but ``rows``, ascending."""
+    these = np.zeros(count, dtype=np.bool_)
+    these[rows] = True
+    return (~these).nonzero()[0]
 
 
 def follow(state: State, event: PeopleDetected, sight: Sight) -> State:
@@ -49,16 +68,15 @@ def follow(state: State, event: PeopleDetected, sight: Sight) -> State:
 
 
 def _moved(state: State, event: PeopleDetected, sight: Sight) -> State:
-    numbers, boxes, scores = sight.numbers, centred(sight.boxes_px), sight.scores
-    seen = ((numbers > 0) & (numbers < state.next_track)).nonzero()[0]
-    which = state.ids.searchsorted(numbers[seen])
-    mine, marks, last_at = boxes.take(seen, axis=1), scores[seen], state.seen_at[which]
+    which, scores = sight.which, sight.scores
+    boxes, marks, last_at = sight.boxes.take(sight.old, axis=1), scores[sight.old], state.seen_at[which]
     foreseen = sight.axes.take(which, axis=2)
-    hidden = len(state) - len(which)
-    axes = _carried(state, event.at, which, last_at, foreseen, mine) if hidden else np.empty_like(state.axes)
-    axes[:, :, which] = corrected(foreseen, mine)
+    carried = len(sight.hidden) > 0
+    axes = _carried(state, event.at, sight, last_at, foreseen, boxes) if carried else np.empty_like(state.axes)
+    axes[:, :, which] = corrected(foreseen, boxes)
     seen_at, trust, doubt = state.seen_at.copy(), state.trust.copy(), state.doubt.copy()
-    trust[which] += (1.0 - np.exp((last_at - event.at) / (1e6 * TRUST_S))) * (marks - trust[which])
+    trusted = trust[which]
+    trust[which] = trusted + (1.0 - np.exp((last_at - np.array(event.at)) / _TRUST_US)) * (marks - trusted)
     doubt[which] *= 1.0 - marks
     seen_at[which] = event.at
     confirmed = state.confirmed
@@ -69,48 +87,66 @@ def _moved(state: State, event: PeopleDetected, sight: Sight) -> State:
         state, seq=event.seq, frame=event.frame, at=event.at,
         axes=axes, seen_at=seen_at, trust=trust, doubt=doubt, confirmed=confirmed,
     )  # fmt: skip
-    gone = event.ended + event.dropped
-    new = (numbers >= state.next_track).nonzero()[0]
-    return _changed(moved, gone, numbers[new], boxes[:, new], scores[new]) if gone or len(new) else moved
+    gone, new = event.ended + event.dropped, sight.new
+    if gone:
+        moved = _without(moved, gone)
+    return _begun(moved, sight.numbers[new], sight.boxes[:, new], scores[new]) if len(new) else moved
 
 
 def _carried(
-    state: State, at: int, which: NDArray[np.intp], last_at: NDArray[np.int64], foreseen: Floats, boxes: Floats
+    state: State, at: int, sight: Sight, last_at: NDArray[np.int64], foreseen: Floats, boxes: Floats
 ) -> Floats:
     """The axes with whoever was not seen moved along with the camera.
 
-    Those of the rows ``which`` (K,), last seen at ``last_at``, were foreseen, axes (5, 4, K), and seen in ``boxes``.
+    The K that were seen, in ``boxes`` (4, K) and before at ``last_at`` (K,), were foreseen, axes (5, 4, K).
     """
+    missed = boxes[:2] - foreseen[0, :2]
     steady = (last_at == state.at).nonzero()[0]
-    moved = camera_motion.common_motion((boxes[:2] - foreseen[0, :2])[:, steady])
-    if not moved.any():
+    moved = camera_motion.common_motion(missed.take(steady, axis=1))
+    if not np.count_nonzero(moved):
         return state.axes.copy()
-    gain = foreseen[3, :2] / (foreseen[2, :2] + measured_variance(boxes))
-    hidden = np.delete(np.arange(len(state)), which)
-    return camera_motion.carried(
-        state.axes, hidden, (at - state.seen_at[hidden]) / 1e6, moved, gain[:, steady].mean(axis=1)
+    surprise_gain = foreseen[3, :2] / (foreseen[2, :2] + measured_variance(boxes))
+    unseen_s = (at - state.seen_at[sight.hidden]) / 1e6
+    gain = surprise_gain[:, steady].sum(axis=1) / len(steady)
+    return camera_motion.carried(state.axes, sight.hidden, unseen_s, moved, gain)
+
+
+def _without(state: State, gone: list[int]) -> State:
+    """The state without the tracks ``gone``."""
+    stay = others(len(state), state.ids.searchsorted(gone))
+    return replace(
+        state,
+        ids=state.ids[stay],
+        axes=state.axes.take(stay, axis=2),
+        born_at=state.born_at[stay],
+        seen_at=state.seen_at[stay],
+        confirmed=state.confirmed[stay],
+        trust=state.trust[stay],
+        doubt=state.doubt[stay],
+        looks=state.looks[stay],
+        embedded_at=state.embedded_at[stay],
+        view=state.view[stay],
     )
 
 
-def _changed(state: State, gone: list[int], new: NDArray[np.int64], boxes: Floats, scores: Floats) -> State:
-    """Without the tracks ``gone`` and with candidates ``new`` (K,), begun now in ``boxes`` (4, K), centred."""
-    stays = np.ones(len(state), dtype=np.bool_)
-    stays[np.searchsorted(state.ids, gone)] = False
-    now, never = np.full(len(new), state.at, dtype=np.int64), np.full(len(new), -1, dtype=np.int64)
-    unknown = np.zeros((len(new), state.looks.shape[1]), dtype=np.float32)
+def _begun(state: State, new: NDArray[np.int64], boxes: Floats, scores: Floats) -> State:
+    """The state with candidates ``new`` (K,), begun now in ``boxes`` (4, K), centred."""
+    count = len(new)
+    now, never = np.full(count, state.at, dtype=np.int64), np.full(count, -1, dtype=np.int64)
+    unknown = np.zeros((count, state.looks.shape[1]), dtype=np.float32)
     return replace(
         state,
-        next_track=state.next_track + len(new),
-        ids=np.concatenate([state.ids[stays], new]),
-        axes=np.concatenate([state.axes[:, :, stays], born(boxes)], axis=2),
-        born_at=np.concatenate([state.born_at[stays], now]),
-        seen_at=np.concatenate([state.seen_at[stays], now]),
-        confirmed=np.concatenate([state.confirmed[stays], np.zeros(len(new), dtype=np.bool_)]),
-        trust=np.concatenate([state.trust[stays], scores]),
-        doubt=np.concatenate([state.doubt[stays], 1.0 - scores]),
-        looks=np.concatenate([state.looks[stays], unknown]),
-        embedded_at=np.concatenate([state.embedded_at[stays], never]),
-        view=np.concatenate([state.view[stays], np.zeros(len(new))]),
+        next_track=state.next_track + count,
+        ids=np.concatenate([state.ids, new]),
+        axes=np.concatenate([state.axes, born(boxes)], axis=2),
+        born_at=np.concatenate([state.born_at, now]),
+        seen_at=np.concatenate([state.seen_at, now]),
+        confirmed=np.concatenate([state.confirmed, np.zeros(count, dtype=np.bool_)]),
+        trust=np.concatenate([state.trust, scores]),
+        doubt=np.concatenate([state.doubt, 1.0 - scores]),
+        looks=np.concatenate([state.looks, unknown]),
+        embedded_at=np.concatenate([state.embedded_at, never]),
+        view=np.concatenate([state.view, np.zeros(count)]),
     )
 
 

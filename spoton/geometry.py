@@ -246,8 +246,8 @@ def _overlap(a_px: NDArray[np.floating], b_px: NDArray[np.floating]) -> tuple[Fl
     a, b = np.asarray(a_px, dtype=np.float64).reshape(-1, 4), np.asarray(b_px, dtype=np.float64).reshape(-1, 4)
     near = np.maximum(a[:, None, :2], b[None, :, :2])
     far = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
-    shared = np.prod(np.clip(far - near, 0.0, None), axis=2)
-    return shared, np.prod(np.clip(a[:, 2:], 0.0, None), axis=1), np.prod(np.clip(b[:, 2:], 0.0, None), axis=1)
+    sides, of_a, of_b = (np.maximum(each, 0.0) for each in (far - near, a[:, 2:], b[:, 2:]))
+    return sides[..., 0] * sides[..., 1], of_a[:, 0] * of_a[:, 1], of_b[:, 0] * of_b[:, 1]
 
 
 def clip(boxes_px: NDArray[np.floating], size_px: tuple[int, int]) -> Floats:

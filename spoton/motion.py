@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+_TWO_THIRDS = np.array(2.0 / 3.0)
+
 
 def constant_velocity(dt_s: float | Floats, dims: int, accel_sigma: float | Floats) -> tuple[Floats, Floats]:
     """Transition ``F`` and process noise ``Q`` over ``dt_s`` seconds, both (d, d) with d = 2 * dims.
@@ -87,22 +89,22 @@ def predict_axes(axes: Floats, dt_s: Floats, density: Floats, walk_variance: Flo
     the acceleration, the square of ``accel_sigma``; walk_variance: added to the variance of the place. All three
     broadcast to the shape of the axes.
     """
-    speed, covariance, speed_var = axes[1], axes[3], axes[4]
-    gained = density * dt_s
     out = axes.copy()
+    place, speed, place_var, covariance, speed_var = out
+    gained = density * dt_s
     spread = speed_var * dt_s
     half = gained * dt_s
     half *= 0.5
-    out[0] += speed * dt_s
-    out[3] += spread
-    out[3] += half
-    out[4] += gained
-    spread += covariance
-    spread += covariance
-    spread += half * (2.0 / 3.0)
-    spread *= dt_s
-    spread += walk_variance
-    out[2] += spread
+    place += speed * dt_s
+    widened = spread + covariance
+    widened += covariance
+    widened += half * _TWO_THIRDS
+    widened *= dt_s
+    widened += walk_variance
+    place_var += widened
+    covariance += spread
+    covariance += half
+    speed_var += gained
     return out
 
 
@@ -111,12 +113,12 @@ def update_axes(axes: Floats, z: Floats, noise_variance: Floats) -> Floats:
 
     noise_variance: broadcasts to that shape.
     """
-    place, _, place_var, covariance, _ = axes
     out = axes.copy()
-    gain = axes[2:4] / (place_var + noise_variance)
-    out[:2] += gain * (z - place)
-    out[4] -= gain[1] * covariance
-    np.multiply(gain, noise_variance, out=out[2:4])
+    gain = axes[2:4] / (axes[2] + noise_variance)
+    state, variance, speed_var = out[:2], out[2:4], out[4]
+    state += gain * (z - axes[0])
+    speed_var -= gain[1] * axes[3]
+    np.multiply(gain, noise_variance, out=variance)
     return out
 
 

@@ -9,15 +9,15 @@ ICIP 2017). Only pairs whose grown boxes touch are looked at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from spoton import geometry
 from spoton.association import assign_pairs
 from spoton.site import Thresholds
-from spoton.track_state import MEASURED, State, centred, measured_variance
+from spoton.track_state import LEAST_PX, MEASURED, State, measured_variance
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -40,10 +40,10 @@ DENSE = 1000
 """Up to so many pairs it is faster to look at all of them than to find those whose boxes touch."""
 DUPLICATE = 0.7
 """A box that overlaps a box in use by this much is the same person seen twice."""
+_NONE = np.array(0.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
+class Pairs(msgspec.Struct, frozen=True, eq=False):
     """What is possible between N tracks and M boxes. track, box: (E,) ordered by track; cost: (E,)."""
 
     track: Indices
@@ -51,56 +51,65 @@ class Pairs:
     cost: Floats
 
 
-def possible(axes: Floats, boxes_px: Floats) -> Pairs:
-    """Pairs of predicted tracks, axes (5, 4, N), and boxes (M, 4) whose grown boxes overlap within the motion gate.
+def possible(axes: Floats, boxes: Floats) -> Pairs:
+    """Pairs of predicted tracks, axes (5, 4, N), and boxes as ``centred`` gives them, (4, M), whose grown boxes overlap
+    within the motion gate.
 
     The cost is one less their overlap, and more where the heights differ.
     """
     place, variance = axes[0], axes[2]
-    size = np.maximum(place[2:], 1.0)
+    size = np.maximum(place[2:], LEAST_PX)
     margin = np.sqrt(variance[:2])
     margin -= (1.5 * MEASURED) * size[1]
-    margin = GROWTH * np.maximum(margin, 0.0)
-    boxes = centred(boxes_px)
-    mine = (place, variance, _edges(place[:2], size / 2.0 + margin), np.concatenate([margin, margin]))
+    np.maximum(margin, _NONE, out=margin)
+    margin *= GROWTH
+    mine = (place, variance, _edges(place[:2], size / 2.0 + margin), margin)
     theirs = (boxes, _edges(boxes[:2], boxes[2:] / 2.0), measured_variance(boxes))
-    if place.shape[1] * len(boxes_px) <= DENSE:
-        cost = _cost(*(each[..., None] for each in mine), *(each[..., None, :] for each in theirs))
-        track, box = (cost < np.inf).nonzero()
+    if place.shape[1] * boxes.shape[1] <= DENSE:
+        cost, fits = _cost(*(each[..., None] for each in mine), *(each[..., None, :] for each in theirs))
+        track, box = fits.nonzero()
         return Pairs(track, box, cost[track, box])
-    track, box = _touching(mine[2] + mine[3], theirs[1])
-    cost = _cost(*(each.take(track, axis=-1) for each in mine), *(each.take(box, axis=-1) for each in theirs))
-    inside = (cost < np.inf).nonzero()[0]
+    track, box = _touching(mine[2] + margin, theirs[1])
+    cost, fits = _cost(*(each.take(track, axis=-1) for each in mine), *(each.take(box, axis=-1) for each in theirs))
+    inside = fits.nonzero()[0]
     return Pairs(track[inside], box[inside], cost[inside])
 
 
 def _edges(centre: Floats, reach: Floats) -> Floats:
-    """(4, N) right, bottom, and left and top negated: so the lesser of two of each bounds what two boxes share."""
-    return np.concatenate([centre + reach, reach - centre])
+    """(2, 2, N) right and bottom, then left and top negated: so the lesser of two of each bounds what two boxes share.
+
+    centre, reach: (2, N) x and y.
+    """
+    edges = np.empty((2, *centre.shape))
+    np.add(centre, reach, out=edges[0])
+    np.subtract(reach, centre, out=edges[1])
+    return edges
 
 
 def _cost(
     place: Floats, variance: Floats, edges: Floats, margin: Floats, boxes: Floats, their_edges: Floats, noise: Floats
-) -> Floats:
-    """Cost of tracks with boxes, any shapes that broadcast but for the first axis; infinite where impossible.
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Cost of tracks with boxes, and where they are possible; any shapes that broadcast but for the first axes.
 
-    place, variance: of each track, (4, ...); edges: as ``_edges`` gives them, after it grew by margin, (4, ...). boxes:
-    centred, their_edges: before they grow, (4, ...); noise: (...).
+    place, variance: of each track, (4, ...); edges: as ``_edges`` gives them, (2, 2, ...), after it grew by margin,
+    (2, ...). boxes: centred, (4, ...); their_edges: before they grow, (2, 2, ...); noise: (...).
     """
     off = boxes - place
     off *= off
     off /= variance + noise
-    distance = off.sum(axis=0)
     their_edges = their_edges + margin
     inner = np.minimum(edges, their_edges)
-    x, y = np.maximum(inner[:2] + inner[2:], 0.0)
-    shared = x * y
-    wide, tall = edges[:2] + edges[2:]
-    their_wide, their_tall = their_edges[:2] + their_edges[2:]
-    union = wide * tall + their_wide * their_tall - shared
-    ratio = np.maximum(place[3], 1.0) / boxes[3]
-    cost = (1.0 + HEIGHT_WEIGHT) - shared / union - HEIGHT_WEIGHT * np.minimum(ratio, 1.0 / ratio)
-    return np.where((distance < CHI_SQUARE_GATE) & (shared > 0.0), cost, np.inf)
+    sides, their_sides, common = edges[0] + edges[1], their_edges[0] + their_edges[1], inner[0] + inner[1]
+    np.maximum(common, _NONE, out=common)
+    shared = common[0] * common[1]
+    union = sides[0] * sides[1] + their_sides[0] * their_sides[1]
+    union -= shared
+    ratio = np.maximum(place[3], LEAST_PX) / boxes[3]
+    alike = np.minimum(ratio, 1.0 / ratio)
+    alike *= HEIGHT_WEIGHT
+    cost = (1.0 + HEIGHT_WEIGHT) - shared / union
+    cost -= alike
+    return cost, (off.sum(axis=0) < CHI_SQUARE_GATE) & (shared > 0.0)
 
 
 def with_looks(
@@ -131,11 +140,11 @@ def pair(state: State, at: int, pairs: Pairs, scores: Floats, thresholds: Thresh
     high = scores >= thresholds.high_score
     track = state.confirmed & free
     _stage(pairs, track, high, FIRST_GATE, owner)
-    if not high.all():
+    if np.count_nonzero(high) < len(high):
         current = track & (state.seen_at == state.at) & (state.trust >= thresholds.high_score)
         current[owner[owner >= 0]] = False
         _stage(pairs, current, ~high & (scores >= thresholds.low_score), SECOND_GATE, owner)
-    if not state.confirmed.all():
+    if np.count_nonzero(state.confirmed) < len(state.confirmed):
         _stage(pairs, free & ~state.confirmed, high & (owner < 0), CANDIDATE_GATE, owner)
     return owner
 
@@ -167,16 +176,17 @@ def _touching(edges: Floats, their_edges: Floats) -> tuple[Indices, Indices]:
 
     Boxes are sorted by their left edge, so that each track is held only against those that begin within its reach.
     """
-    order = np.argsort(-their_edges[2], kind="stable")
-    left = -their_edges[2, order]
-    widest = (their_edges[0] + their_edges[2]).max()
-    first, last = left.searchsorted(-edges[2] - widest), left.searchsorted(edges[0])
+    lefts = -their_edges[1, 0]
+    order = np.argsort(lefts, kind="stable")
+    left = lefts[order]
+    widest = (their_edges[0, 0] + their_edges[1, 0]).max()
+    first, last = left.searchsorted(-edges[1, 0] - widest), left.searchsorted(edges[0, 0])
     count = np.maximum(last - first, 0)
     track = np.repeat(np.arange(len(count)), count)
     start = np.repeat(first + count - np.cumsum(count), count)
     box = order[start + np.arange(len(track))]
-    inner = np.minimum(edges.take(track, axis=1), their_edges.take(box, axis=1))
-    touch = ((inner[:2] + inner[2:]) > 0.0).all(axis=0)
+    inner = np.minimum(edges.take(track, axis=-1), their_edges.take(box, axis=-1))
+    touch = ((inner[0] + inner[1]) > 0.0).all(axis=0)
     number = track[touch] * len(order) + box[touch]
     number.sort()
     row, column = np.divmod(number, len(order))

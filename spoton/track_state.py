@@ -27,6 +27,11 @@ START_SPEED = np.array([1.0, 0.6, 0.1, 0.1])[:, None]
 _ACCEL_DENSITY, _DRIFT_DENSITY = ACCEL**2, DRIFT**2
 COAST_S = np.array([np.inf, np.inf, 0.3, 0.3])[:, None]
 """Sizes change on for this long without being seen, positions for as long as the track lives."""
+LEAST_PX = np.array(1.0)
+"""No side of a box counts as less."""
+# With few people in the picture a frame costs what numpy's calls cost, and a function of numpy takes an array of no
+# dimension twice as fast as a number: so constants of every frame are such arrays.
+_AT_ONCE, _SECOND_US = np.array(0), np.array(1e6)
 
 
 class State(msgspec.Struct, frozen=True, eq=False):
@@ -77,12 +82,11 @@ def initial() -> State:
 
 def predicted(state: State, at: int) -> Floats:
     """Every track carried forward to event time ``at``: axes (5, 4, N); a time before ``seen_at`` moves nothing."""
-    elapsed_s = np.maximum(at - state.seen_at, 0) / 1e6
-    squared_height = np.maximum(state.axes[0, 3], 1.0) ** 2
+    elapsed_s = np.maximum(np.array(at) - state.seen_at, _AT_ONCE) / _SECOND_US
+    height = np.maximum(state.axes[0, 3], LEAST_PX)
+    squared_height = height * height
     walk = _DRIFT_DENSITY * (squared_height * elapsed_s)
-    return motion.predict_axes(
-        state.axes, np.minimum(elapsed_s, COAST_S), _ACCEL_DENSITY * squared_height, walk
-    )
+    return motion.predict_axes(state.axes, np.minimum(elapsed_s, COAST_S), _ACCEL_DENSITY * squared_height, walk)
 
 
 def corrected(axes: Floats, boxes: Floats) -> Floats:
@@ -95,20 +99,22 @@ def born(boxes: Floats) -> Floats:
     axes = np.zeros((5, *boxes.shape))
     axes[0] = boxes
     axes[2] = measured_variance(boxes)
-    axes[4] = (START_SPEED * np.maximum(boxes[3], 1.0)) ** 2
+    axes[4] = (START_SPEED * np.maximum(boxes[3], LEAST_PX)) ** 2
     return axes
 
 
 def measured_variance(boxes: Floats) -> Floats:
     """(N,) variance in px^2 of each side of a box (4, N), whose last row is its height."""
-    deviation: Floats = MEASURED * np.maximum(boxes[3], 1.0)
+    deviation: Floats = np.maximum(boxes[3], LEAST_PX)
+    deviation *= MEASURED
     return deviation * deviation
 
 
 def centred(boxes_px: Floats) -> Floats:
     """Boxes (N, 4) left, top, width, height to (4, N) centre x, centre y, width, height."""
     boxes = boxes_px.T.copy()
-    boxes[:2] += boxes[2:] / 2.0
+    centre = boxes[:2]
+    centre += boxes[2:] / 2.0
     return boxes
 
 

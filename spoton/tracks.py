@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from spoton import events, glances
 from spoton.events import CameraOffline, CameraOnline, DetectionEvent, Embedding, FramesSkipped, PeopleDetected
-from spoton.following import Sight, follow, sight_of
+from spoton.following import Sight, follow, others, sight_of
 from spoton.pairing import newcomers, pair, possible, with_looks
 from spoton.site import Thresholds
-from spoton.track_state import State, initial, pack, predicted, unpack
+from spoton.track_state import State, centred, initial, pack, predicted, unpack
 
 __all__ = [
     "FrameSeen", "Input", "State", "decide", "evolve", "initial", "looks_worth", "pack", "quantise", "seen", "step",
@@ -32,6 +32,8 @@ Floats = NDArray[np.float64]
 
 DOUBT = 0.1
 """A candidate whose sightings are all false alarms with no more than this probability starts before ``confirm_s``."""
+
+_NO_SCORE, _FULL_SCORE = np.array(0.0), np.array(1.0)
 
 
 class FrameSeen(msgspec.Struct, frozen=True, eq=False):
@@ -80,8 +82,9 @@ def quantise(boxes_px: Floats, scores: Floats, least_score: float = 0.0) -> tupl
     Empty and broken boxes go, and those below ``least_score``: give it ``Thresholds.low_score``, below which nothing is
     looked at, and events stay small.
     """
-    boxes = np.asarray(boxes_px, dtype=np.float64).reshape(-1, 4).round(2) + 0.0
-    marks = np.minimum(np.maximum(np.asarray(scores, dtype=np.float64), 0.0), 1.0).round(4)
+    boxes = np.asarray(boxes_px, dtype=np.float64).reshape(-1, 4).round(2)
+    boxes += 0.0
+    marks = np.minimum(np.maximum(np.asarray(scores, dtype=np.float64), _NO_SCORE), _FULL_SCORE).round(4)
     # Not a number fails every comparison and infinity survives a sum: where all are usable, this is seen at once.
     if marks.min(initial=1.0) >= least_score and boxes[:, 2:].min(initial=1.0) > 0.0 and isfinite(boxes.sum()):
         return boxes, marks
@@ -118,7 +121,7 @@ def looks_worth(state: State, frame: FrameSeen, thresholds: Thresholds) -> NDArr
         return np.full(len(boxes), glances.Verdict.KNOWN, dtype=np.int8)
     owned, known, seen_well = *np.zeros((2, len(boxes)), dtype=np.bool_), np.zeros(len(boxes))
     if len(state) and len(boxes):
-        owner = pair(state, frame.at, possible(predicted(state, frame.at), boxes), scores, thresholds)
+        owner = pair(state, frame.at, possible(predicted(state, frame.at), centred(boxes)), scores, thresholds)
         owned = owner >= 0
         who = owner[owned]
         recent = frame.at - state.embedded_at[who] < thresholds.look_again_s * 1e6
@@ -172,52 +175,51 @@ def _source_changed(state: State, changed: events.SourceChanged) -> list[Detecti
 
 
 def _people(state: State, frame: FrameSeen, thresholds: Thresholds, seq: int) -> tuple[PeopleDetected, Sight]:
-    boxes, scores = frame.boxes_px, frame.scores
+    boxes_px, scores, boxes = frame.boxes_px, frame.scores, centred(frame.boxes_px)
     axes = predicted(state, frame.at)
     pairs = possible(axes, boxes)
     dim = state.looks.shape[1]
     if frame.model == state.model and dim and all(len(look) == 2 * dim for look in frame.looks.values()):
-        pairs = with_looks(pairs, state, *_looks(frame.looks, len(boxes), dim), thresholds)
+        pairs = with_looks(pairs, state, *_looks(frame.looks, len(scores), dim), thresholds)
     owner = pair(state, frame.at, pairs, scores, thresholds)
-    matched = (owner >= 0).nonzero()[0]
-    who = owner[matched]
-    ids = state.ids[who]
-    firm = state.confirmed[who]
+    old = (owner >= 0).nonzero()[0]
+    which = owner[old]
+    numbers = np.zeros(len(scores), dtype=np.int64)
+    numbers[old] = state.ids[which]
+    of_tracks = numbers.copy()
     started: list[int] = []
-    if not firm.all():
-        old_enough = frame.at - state.born_at[who] >= thresholds.confirm_s * 1e6
-        starts = ~firm & (old_enough | (state.doubt[who] * (1.0 - scores[matched]) <= DOUBT))
-        started = np.sort(ids[starts]).tolist()
-        firm |= starts
-    numbers, of_tracks = np.zeros((2, len(boxes)), dtype=np.int64)
-    numbers[matched] = ids
-    of_tracks[matched] = ids * firm
-    if len(matched) < len(boxes):
-        fresh = newcomers(boxes, scores, owner, thresholds)
-        numbers[fresh] = state.next_track + np.arange(len(fresh))
-    lost, ended, dropped = _unseen(state, frame.at, who, thresholds) if len(who) < len(state) else ([], [], [])
+    firm = state.confirmed[which]
+    if np.count_nonzero(firm) < len(firm):
+        old_enough = frame.at - state.born_at[which] >= thresholds.confirm_s * 1e6
+        starts = ~firm & (old_enough | (state.doubt[which] * (1.0 - scores[old]) <= DOUBT))
+        started = np.sort(numbers[old[starts]]).tolist()
+        of_tracks[old[~(firm | starts)]] = 0
+    new = newcomers(boxes_px, scores, owner, thresholds) if len(old) < len(scores) else old[:0]
+    if len(new):
+        numbers[new] = state.next_track + np.arange(len(new))
+    hidden = others(len(state), which)
+    lost, ended, dropped = _unseen(state, frame.at, hidden, thresholds) if len(hidden) else ([], [], [])
     people = PeopleDetected(
         **_head(frame, seq), frame=frame.frame, size_px=frame.size_px, detector=frame.detector,
-        boxes_px=list(map(tuple, boxes.tolist())), scores=scores.tolist(),
+        boxes_px=list(map(tuple, boxes_px.tolist())), scores=scores.tolist(),
         tracks=of_tracks.tolist(), tentative=(numbers - of_tracks).tolist(),
         started=started, lost=lost, ended=ended, dropped=dropped,
         embeddings=[Embedding(row=row, model=frame.model, data=frame.looks[row]) for row in sorted(frame.looks)],
     )  # fmt: skip
-    return people, Sight(axes, boxes, scores, numbers)
+    return people, Sight(axes, boxes_px, boxes, scores, numbers, old, which, hidden, new)
 
 
 def _unseen(
-    state: State, at: int, seen: NDArray[np.int64], thresholds: Thresholds
+    state: State, at: int, rows: NDArray[np.intp], thresholds: Thresholds
 ) -> tuple[list[int], list[int], list[int]]:
-    """Which tracks are lost, which ended and which candidates dropped, as only the rows ``seen`` were seen."""
-    unseen = np.ones(len(state), dtype=np.bool_)
-    unseen[seen] = False
-    rows = unseen.nonzero()[0]
+    """Of the tracks ``rows``, which were not seen: who is lost, who ended, and which candidates are dropped."""
     ids, track, seen_at = state.ids[rows], state.confirmed[rows], state.seen_at[rows]
     gap_us, lost_us = at - seen_at, thresholds.lost_after_s * 1e6
     over = gap_us > np.where(track, lost_us, min(thresholds.confirm_s * 1e6 / 2.0, lost_us))
-    lost = track & ~over & (seen_at == state.at)
-    return ids[lost].tolist(), ids[track & over].tolist(), ids[over & ~track].tolist()
+    until_now = track & (seen_at == state.at)
+    if not np.count_nonzero(over):
+        return ids[until_now].tolist(), [], []
+    return ids[until_now & ~over].tolist(), ids[track & over].tolist(), ids[over & ~track].tolist()
 
 
 def _head(given: Input, seq: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from spoton.glances import Verdict
 from spoton.offline.mot_text import BoxRows, read_boxes
 from spoton.offline.scores import score_boxes
 from spoton.site import Thresholds
-from spoton.track_state import predicted
+from spoton.track_state import centred, predicted
 
 SHARED = Path(os.environ.get("SPOTON_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 THRESHOLDS = Thresholds()
@@ -409,7 +409,7 @@ def test_a_second_box_around_the_same_person_starts_nothing():
 def test_nothing_is_possible_beyond_the_motion_gate():
     _, state = _run([_frame(i, [[100, 100, 40, 100]]) for i in range(20)])
     boxes = np.array([[101.0, 100, 40, 100], [100, 100, 40, 55]])
-    pairs = pairing.possible(predicted(state, state.at + 100_000), boxes)
+    pairs = pairing.possible(predicted(state, state.at + 100_000), centred(boxes))
     assert pairs.box.tolist() == [0]
     assert pairs.cost[0] < 0.2
 
@@ -427,8 +427,8 @@ def test_a_crowd_is_paired_the_same_by_touch_as_by_looking_at_all(monkeypatch):
 def test_boxes_that_touch_are_found_without_looking_at_all(seed):
     rng = np.random.default_rng(seed)
     ours, theirs = (pairing._edges(rng.uniform(0, 500, (2, n)), rng.uniform(1, 60, (2, n))) for n in (31, 40))
-    inner = np.minimum(ours[:, :, None], theirs[:, None])
-    expected = ((inner[:2] + inner[2:]) > 0).all(axis=0).nonzero()
+    inner = np.minimum(ours[..., None], theirs[..., None, :])
+    expected = ((inner[0] + inner[1]) > 0).all(axis=0).nonzero()
     assert len(expected[0]) > 10
     np.testing.assert_array_equal(pairing._touching(ours, theirs), expected)
 
@@ -437,7 +437,7 @@ def test_unequal_heights_cost_extra():
     _, state = _run([_frame(i, [[100, 100, 40, 100]]) for i in range(20)])
     axes = predicted(state, state.at + 100_000)
     boxes = np.array([[100, 95, 40, 110.0], [98, 100, 44, 100.0]])
-    tall, wide = pairing.possible(axes, boxes).cost
+    tall, wide = pairing.possible(axes, centred(boxes)).cost
     assert tall > wide + 0.01
 
 
