@@ -27,7 +27,7 @@ $(VENV)/.test: $(VENV)/.base
 	@touch $@
 
 # The optional parts: the extra `models`, and ONNX Runtime with OpenVINO in the folder of the plain one. Of PyTorch's
-# builds pip takes the one for CPUs, without the 5 GB of CUDA, where its indexes hold it.
+# builds pip takes the one for CPUs, without the 4 GB of CUDA, where its indexes hold it.
 $(PARTS)/.test: pyproject.toml
 	@echo "Setting up $(PARTS): two to three minutes and 6.7 GB, once."
 	@$(PARTS)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(PARTS)

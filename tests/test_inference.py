@@ -52,14 +52,16 @@ def test_the_environment_says_how_networks_are_run(tmp_path):
         "SPOTON_DATA": str(tmp_path),
         "SPOTON_DEVICE": "cuda:1",
         "SPOTON_PRECISION": "fp32",
+        "SPOTON_DECODE": "cpu",
         "SPOTON_BATCH": "4",
         "SPOTON_BATCH_WAIT_MS": "7.5",
         "SPOTON_DETECTOR_MEMORY_MB": "512",
     }
     inference = Config.from_env(environment).inference
     assert inference == Inference(
-        device="cuda:1", precision="fp32", batch_max=4, batch_wait_ms=7.5, memory_mb=512, cache=tmp_path / "tensorrt"
-    )
+        device="cuda:1", precision="fp32", batch_max=4, batch_wait_ms=7.5, memory_mb=512,
+        cache=tmp_path / "tensorrt", decode="cpu",
+    )  # fmt: skip
     assert (inference.gpu, inference.memory_bytes) == (1, 512 * 2**20)
     assert Config.from_env({"SPOTON_SITE": "a.toml"}).inference.device == "auto"
 
@@ -69,6 +71,7 @@ def test_the_environment_says_how_networks_are_run(tmp_path):
     [
         ("SPOTON_DEVICE", "tpu", "SPOTON_DEVICE = 'tpu' is no device; write auto"),
         ("SPOTON_PROVIDER", "x", "SPOTON_PROVIDER = 'x' is not known"),
+        ("SPOTON_DECODE", "gpu", "SPOTON_DECODE = 'gpu' is not known; choose from auto, cpu"),
         ("SPOTON_BATCH", "0", "SPOTON_BATCH = '0' is no whole number from 1 to 256"),
         ("SPOTON_BATCH_WAIT_MS", "-1", "SPOTON_BATCH_WAIT_MS = '-1' is no number from 0 to 1000"),
         ("SPOTON_DETECTOR_MEMORY_MB", "1.5", "SPOTON_DETECTOR_MEMORY_MB = '1.5' is no whole number from 16"),
