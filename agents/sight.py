@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
-import cv2
 import numpy as np
 import structlog
 
@@ -16,6 +15,8 @@ from agents.detectors import Detectors
 from spoton import events, tracks
 from spoton.errors import ModelError, SpotOnError
 from spoton.site import Site, Thresholds
+from spoton.vision.device_picture import DevicePicture
+from spoton.vision.jpegs import DeviceJpegs, decoded
 from spoton.vision.looks import Tally, with_looks
 from spoton.vision.protocols import Detections, Detector, Embedder, Picture
 
@@ -28,7 +29,7 @@ log = structlog.get_logger("detection")
 class Found:
     """A decoded picture, who is in it, and what found them. picture: None where a camera found them by itself."""
 
-    picture: Picture | None
+    picture: Picture | DevicePicture | None
     detections: Detections
     detector: str
 
@@ -83,18 +84,16 @@ class Sight:
     async def _find(self, detector: Detector, frames: Sequence[events.FrameCaptured]) -> list[Found | None]:
         """One detector's frames, as one batch; a single frame is decoded and looked at in one thread.
 
-        Raises what the detector raises.
+        So is a batch that a GPU decodes. Raises what the detector raises.
         """
-        if len(frames) == 1:
-            return [await self._run(_find_one, detector, frames[0])]
-        decoded = await asyncio.gather(*(self._run(_decode, frame.jpeg) for frame in frames))
-        pictures = {row: picture for row, picture in enumerate(decoded) if picture is not None}
-        detections = await self._run(detector.detect, list(pictures.values()))
-        found = {
-            row: Found(picture, one, detector.name)
-            for (row, picture), one in zip(pictures.items(), detections, strict=True)
-        }
-        return [found.get(row) for row in range(len(frames))]
+        jpegs = [frame.jpeg for frame in frames]
+        on_device: DeviceJpegs | None = getattr(detector, "jpegs", None)
+        if on_device is not None:
+            return await self._run(lambda: _find_in(detector, on_device.pictures(jpegs)))
+        if len(jpegs) == 1:
+            return await self._run(lambda: _find_in(detector, [decoded(jpegs[0])]))
+        pictures = await asyncio.gather(*(self._run(decoded, jpeg) for jpeg in jpegs))
+        return await self._run(_find_in, detector, pictures)
 
     async def describe(
         self, frame: events.FrameCaptured, found: Found | None, state: tracks.State
@@ -116,7 +115,7 @@ class Sight:
         return seen
 
     def _describe(
-        self, frame: events.FrameCaptured, found: Found, picture: Picture, state: tracks.State
+        self, frame: events.FrameCaptured, found: Found, picture: Picture | DevicePicture, state: tracks.State
     ) -> tuple[tracks.FrameSeen, Tally]:
         thresholds, embedder = self.thresholds(frame.site), self.embedders[frame.site]
         return with_looks(self._seen(frame, found), picture, state, thresholds, embedder)
@@ -135,11 +134,9 @@ def _found_by_camera(frame: events.FrameCaptured) -> Found | None:
     return Found(None, detections, frame.found.detector)
 
 
-def _find_one(detector: Detector, frame: events.FrameCaptured) -> Found | None:
-    picture = _decode(frame.jpeg)
-    return None if picture is None else Found(picture, detector.detect([picture])[0], detector.name)
-
-
-def _decode(jpeg: bytes) -> Picture | None:
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    return None if picture is None else np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+def _find_in(detector: Detector, pictures: Sequence[Picture | DevicePicture | None]) -> list[Found | None]:
+    """Who is in each picture, in order; None where there is none."""
+    whole = [picture for picture in pictures if picture is not None]
+    # Those on a device are for a detector that takes them, or it would not have them decoded there.
+    found = iter(detector.detect(cast(list[Picture], whole)))
+    return [None if picture is None else Found(picture, next(found), detector.name) for picture in pictures]

@@ -9,13 +9,47 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
+import onnxruntime
 import pytest
 
 from spoton.errors import KafkaMissing
 from spoton.kafka.local_broker import LocalBroker
 from spoton.kafka.settings import servers
+
+LIBRARIES = ("PIL", "onnxscript", "torch", "torchvision", "transformers", "ultralytics")
+"""What the extra ``models`` brings and its tests import."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test marked ``models`` or ``openvino`` runs where that part is installed."""
+    if item.get_closest_marker("models"):
+        missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+        if missing:
+            lacks("models", f"the extra `models` is not installed: no {', '.join(missing)}")
+    if item.get_closest_marker("openvino") and "OpenVINOExecutionProvider" not in onnxruntime.get_available_providers():
+        lacks("openvino", "this ONNX Runtime has no OpenVINO provider")
+
+
+def lacks(part: str, why: str) -> NoReturn:
+    """Skip a test for want of an optional part; SPOTON_TEST_REQUIRE=PART,... names those that may not be lacking."""
+    if part in os.environ.get("SPOTON_TEST_REQUIRE", "").split(","):
+        pytest.fail(f"SPOTON_TEST_REQUIRE asks for {part}: {why}", pytrace=False)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Libraries that would ask the network or leave settings behind do neither, here and in processes of tests."""
+    os.environ |= {
+        "YOLO_OFFLINE": "true",
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_CONFIG_DIR": str(tmp_path_factory.mktemp("ultralytics")),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path_factory.mktemp("huggingface")),
+    }
 
 
 def beside(name: str) -> ModuleType:
@@ -66,9 +100,7 @@ def started_kafka(folder: Path, **options: Any) -> LocalBroker:
     try:
         broker.start()
     except KafkaMissing as error:
-        if "kafka" in os.environ.get("SPOTON_TEST_REQUIRE", "").split(","):
-            pytest.fail(f"SPOTON_TEST_REQUIRE asks for Kafka: {error}")
-        pytest.skip(str(error))
+        lacks("kafka", str(error))
     return broker
 
 

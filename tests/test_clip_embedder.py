@@ -26,8 +26,9 @@ def libraries():
     with warnings.catch_warnings():
         # What torch and transformers say of themselves while they are imported.
         warnings.simplefilter("ignore")
-        torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'spoton[models]'")
-        transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+        import torch
+        import transformers
+
         transformers.CLIPVisionModel, transformers.CLIPVisionModelWithProjection  # noqa: B018
     transformers.utils.logging.disable_progress_bar()
     return torch, transformers
@@ -78,6 +79,7 @@ def reference(transformers, side=64, **more):
     return kind(size={"shortest_edge": side}, crop_size={"height": side, "width": side}, **more)
 
 
+@pytest.mark.models
 def test_the_network_gets_what_clips_own_processor_makes(libraries, plain):
     embedder = ClipEmbedder(plain[0], device="cpu")
     squares = [padded(crop) for crop in crops()]
@@ -90,6 +92,7 @@ def test_the_network_gets_what_clips_own_processor_makes(libraries, plain):
     assert np.abs(border).max() < 0.01, "what is added around a crop is CLIP's zero"
 
 
+@pytest.mark.models
 def test_a_preparation_beside_the_weights_is_followed(libraries, plain):
     mean, std = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
     own = reference(libraries[1], image_mean=mean, image_std=std)
@@ -98,6 +101,7 @@ def test_a_preparation_beside_the_weights_is_followed(libraries, plain):
     assert made[0, :, 5, 5] == pytest.approx((1.0 - np.array(mean)) / std, abs=1e-5)
 
 
+@pytest.mark.models
 @pytest.mark.parametrize("kind", ["plain", "projected"])
 def test_rows_are_what_the_network_says_at_unit_length(libraries, request, kind):
     torch, transformers = libraries
@@ -113,6 +117,7 @@ def test_rows_are_what_the_network_says_at_unit_length(libraries, request, kind)
     assert rows.dtype == np.float32
 
 
+@pytest.mark.models
 def test_more_than_a_batch_keeps_its_order_and_nothing_gives_nothing(plain):
     embedder = ClipEmbedder(plain[0], device="cpu")
     many = crops(20)
@@ -122,6 +127,7 @@ def test_more_than_a_batch_keeps_its_order_and_nothing_gives_nothing(plain):
     assert np.linalg.norm(empty) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.models
 def test_it_is_found_by_name_and_by_folder(projected):
     folder, _ = projected
     assert make_embedder("clip", weights_dir=folder.parent).name == "clip"
@@ -129,6 +135,7 @@ def test_it_is_found_by_name_and_by_folder(projected):
     assert (made.name, made.dim) == ("clip", 24)
 
 
+@pytest.mark.models
 def test_weights_cut_short_are_one_error(plain):
     file = plain[0] / "model.safetensors"
     file.write_bytes(file.read_bytes()[:5000])
@@ -137,6 +144,7 @@ def test_weights_cut_short_are_one_error(plain):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.models
 def test_weights_of_another_network_are_one_error(plain):
     config = json.loads((plain[0] / "config.json").read_text())
     (plain[0] / "config.json").write_text(json.dumps(config | {"hidden_size": 64}))
@@ -147,6 +155,7 @@ def test_weights_of_another_network_are_one_error(plain):
         ClipEmbedder(plain[0])
 
 
+@pytest.mark.models
 def test_not_a_number_is_one_error(libraries, plain):
     torch, _ = libraries
     folder, model = plain

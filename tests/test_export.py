@@ -38,8 +38,6 @@ def stills(tmp_path):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_small_network_stays_what_it_is(precision, stills, tmp_path):
-    if precision != "fp32":
-        pytest.importorskip("onnx", reason="onnx is not installed (the extra `export`)")
     path = networks.write_onnx(tmp_path / "net.onnx", "yolov8")
     out = tmp_path / "out.onnx"
     report = export.run(str(path), out, precision=precision, pictures=stills, weights_dir=tmp_path)
@@ -54,7 +52,6 @@ def test_a_small_network_stays_what_it_is(precision, stills, tmp_path):
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_real_network_keeps_its_people(precision, tmp_path):
-    pytest.importorskip("onnx", reason="onnx is not installed (the extra `export`)")
     path, pictures = SHARED / "weights/detector/yolox_nano.onnx", SHARED / "data/mot17_mini_02/img1"
     if not path.is_file() or not pictures.is_dir():
         pytest.skip(f"no YOLOX-Nano or no pictures under {SHARED}")
@@ -69,6 +66,7 @@ def test_a_real_network_keeps_its_people(precision, tmp_path):
     assert report["same"] >= (0.95 if precision == "fp16" else 0.5) * report["people_before"]
 
 
+@pytest.mark.models
 @pytest.mark.parametrize("version", ["rt_detr", "rt_detr_v2"])
 def test_a_transformers_checkpoint_becomes_an_onnx_detector(version, stills, tmp_path):
     folder = networks.save_rtdetr(tmp_path / "net", version)
@@ -79,6 +77,7 @@ def test_a_transformers_checkpoint_becomes_an_onnx_detector(version, stills, tmp
     assert OnnxDetector(out).preparation.fit == "stretch"
 
 
+@pytest.mark.models
 def test_an_ultralytics_checkpoint_becomes_an_onnx_detector(stills, tmp_path):
     path = networks.save_ultralytics(tmp_path / "net.pt")
     out = tmp_path / "out.onnx"
@@ -100,9 +99,8 @@ def test_what_cannot_be_exported_is_one_line(stills, tmp_path):
         export.run(str(path), tmp_path / "out.onnx", **given | {"pictures": tmp_path / "none"})
     with pytest.raises(ModelError, match=r"none\.onnx: no such weights file"):
         export.run(str(tmp_path / "none.onnx"), tmp_path / "out.onnx", **given)
-    if importlib.util.find_spec("onnx"):
-        with pytest.raises(ModelError, match="int8-dynamic is for transformers, this graph has no MatMul"):
-            export.run(str(path), tmp_path / "out.onnx", **given | {"precision": "int8-dynamic"})
+    with pytest.raises(ModelError, match="int8-dynamic is for transformers, this graph has no MatMul"):
+        export.run(str(path), tmp_path / "out.onnx", **given | {"precision": "int8-dynamic"})
     with pytest.raises(ModelError, match="no backend is called 'mxnet'"):
         export.run("mxnet:there", tmp_path / "out.onnx", **given)
     assert not (tmp_path / "out.onnx").exists()

@@ -13,14 +13,11 @@ from typer.testing import CliRunner
 from spoton import events, tracks
 from spoton.cli import app
 from spoton.errors import InputError, SpotOnError
+from spoton.gallery.following import FollowedGallery
 from spoton.offline import find
 from spoton.site import Thresholds
 from spoton.vision.histogram_embedder import HistogramEmbedder
 from spoton.vision.looks import with_looks
-
-pytest.importorskip("faiss", reason="FAISS is not installed: pip install 'spoton[gallery]'")
-
-from spoton.gallery.following import FollowedGallery
 
 SIZE = (640, 480)
 COATS = {"red": (200, 30, 30), "green": (30, 160, 40), "blue": (40, 40, 200)}

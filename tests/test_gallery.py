@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,8 +18,6 @@ from spoton.errors import InputError, ModelError
 from spoton.gallery.gallery import Gallery
 from spoton.gallery.rows import ExactRows
 from spoton.offline import gallery_bench
-
-faiss = pytest.importorskip("faiss", reason="FAISS is not installed: pip install 'spoton[gallery]'")
 
 DIM = 16
 

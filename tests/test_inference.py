@@ -52,14 +52,16 @@ def test_the_environment_says_how_networks_are_run(tmp_path):
         "SPOTON_DATA": str(tmp_path),
         "SPOTON_DEVICE": "cuda:1",
         "SPOTON_PRECISION": "fp32",
+        "SPOTON_DECODE": "cpu",
         "SPOTON_BATCH": "4",
         "SPOTON_BATCH_WAIT_MS": "7.5",
         "SPOTON_DETECTOR_MEMORY_MB": "512",
     }
     inference = Config.from_env(environment).inference
     assert inference == Inference(
-        device="cuda:1", precision="fp32", batch_max=4, batch_wait_ms=7.5, memory_mb=512, cache=tmp_path / "tensorrt"
-    )
+        device="cuda:1", precision="fp32", batch_max=4, batch_wait_ms=7.5, memory_mb=512,
+        cache=tmp_path / "tensorrt", decode="cpu",
+    )  # fmt: skip
     assert (inference.gpu, inference.memory_bytes) == (1, 512 * 2**20)
     assert Config.from_env({"SPOTON_SITE": "a.toml"}).inference.device == "auto"
 
@@ -69,6 +71,7 @@ def test_the_environment_says_how_networks_are_run(tmp_path):
     [
         ("SPOTON_DEVICE", "tpu", "SPOTON_DEVICE = 'tpu' is no device; write auto"),
         ("SPOTON_PROVIDER", "x", "SPOTON_PROVIDER = 'x' is not known"),
+        ("SPOTON_DECODE", "gpu", "SPOTON_DECODE = 'gpu' is not known; choose from auto, cpu"),
         ("SPOTON_BATCH", "0", "SPOTON_BATCH = '0' is no whole number from 1 to 256"),
         ("SPOTON_BATCH_WAIT_MS", "-1", "SPOTON_BATCH_WAIT_MS = '-1' is no number from 0 to 1000"),
         ("SPOTON_DETECTOR_MEMORY_MB", "1.5", "SPOTON_DETECTOR_MEMORY_MB = '1.5' is no whole number from 16"),
@@ -118,8 +121,17 @@ def test_what_is_installed_here_runs(tmp_path):
     assert best == providers.wanted(Inference(), AVAILABLE)[0]
 
 
+@pytest.mark.openvino
+@needs_no_cuda
+def test_openvino_is_taken_where_it_is_installed(tmp_path):
+    path = networks.write_onnx(tmp_path / "net.onnx", "yolov8")
+    assert Graph(path).provider == Graph(path, inference=Inference(provider="openvino")).provider == providers.OPENVINO
+
+
+@pytest.mark.models
 def test_pytorch_without_a_gpu_says_so(tmp_path):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed (the extra `models`)")
+    import torch
+
     from spoton.vision.torch_device import torch_device
 
     if torch.cuda.is_available():
@@ -145,9 +157,9 @@ def test_bound_buffers_give_what_plain_runs_give(batch, tmp_path):
         assert np.array_equal(found, plain[:count])
 
 
+@pytest.mark.models
 @pytest.mark.parametrize("batch", ["batch", 4])
 def test_tensors_on_the_device_are_run_where_they_lie(batch, tmp_path):
-    pytest.importorskip("torch", reason="PyTorch is not installed (the extra `models`)")
     path = networks.write_onnx(tmp_path / "net.onnx", "yolov8", batch)
     frames = [picture(120, 160, seed) for seed in range(6)]
     expected = OnnxDetector(path, inference=Inference(provider="cpu")).detect(frames)
@@ -197,8 +209,10 @@ def test_a_single_picture_that_does_not_fit_is_one_line(tmp_path):
         OnnxDetector(path, inference=Inference(provider="cpu", memory_mb=16))
 
 
+@pytest.mark.models
 def test_pytorchs_own_memory_error_is_known():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed (the extra `models`)")
+    import torch
+
     limit = BatchLimit("net", 8)
 
     def grab(start, end):

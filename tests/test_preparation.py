@@ -64,10 +64,10 @@ def test_what_is_no_picture_is_named():
     assert as_rgb(np.full((2, 3), 7, np.uint8)).tolist() == np.full((2, 3, 3), 7).tolist()
 
 
+@pytest.mark.models
 @pytest.mark.parametrize("size", SIZES[:-2], ids=lambda size: f"{size[1]}x{size[0]}")
 @pytest.mark.parametrize("fills", [False, True], ids=["letterbox", "stretched"])
 def test_tensors_are_those_of_ultralytics_itself(fills, size):
-    pytest.importorskip("ultralytics", reason="ultralytics is not installed (the extra `models`)")
     from ultralytics.data.augment import LetterBox
 
     bgr = np.ascontiguousarray(picture(*size)[:, :, ::-1])
@@ -77,6 +77,7 @@ def test_tensors_are_those_of_ultralytics_itself(fills, size):
     assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.models
 @pytest.mark.parametrize("size", SIZES[:-2], ids=lambda size: f"{size[1]}x{size[0]}")
 def test_tensors_are_those_of_transformers_itself(size, tmp_path):
     folder = networks.save_rtdetr(tmp_path)
@@ -90,10 +91,10 @@ def test_tensors_are_those_of_transformers_itself(size, tmp_path):
     assert np.array_equal(detector.tensors([rgb]).numpy(), theirs)
 
 
+@pytest.mark.models
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[1]}x{size[0]}")
 @pytest.mark.parametrize("family", sorted(PREPARATIONS))
 def test_tensors_made_on_a_device_are_those_of_the_host_to_a_rounding(family, size):
-    pytest.importorskip("torch", reason="PyTorch is not installed (the extra `models`)")
     preparation = PREPARATIONS[family]
     ours, host = (
         DevicePreparation(preparation, "cpu").batch([picture(*size)]).numpy()[0],

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spoton.errors import ModelError
+from spoton.vision.device_picture import DevicePicture
 from spoton.vision.preparation import Preparation, as_rgb
 from spoton.vision.protocols import Picture
 from spoton.vision.torch_device import to_device
@@ -34,7 +35,7 @@ class DevicePreparation:
         self._mean = torch.tensor(preparation.mean, device=self._device, dtype=torch.float32).view(shape)
         self._std = torch.tensor(preparation.std, device=self._device, dtype=torch.float32).view(shape)
 
-    def batch(self, pictures: Sequence[Picture]) -> Any:
+    def batch(self, pictures: Sequence[Picture | DevicePicture]) -> Any:
         """(N, 3, height, width) float32 on the device; raises InputError for what is no picture."""
         import torch
 
@@ -42,9 +43,8 @@ class DevicePreparation:
         shape = (len(pictures), 3, one.height, one.width)
         canvas = torch.full(shape, float(one.pad), device=self._device)
         for number, picture in enumerate(pictures):
-            rgb = as_rgb(picture)
-            _, _, left, top, width, height = one.placing(*rgb.shape[:2])
-            planes = to_device(rgb, self._device).permute(2, 0, 1)[None].float()
+            planes = planes_on(self._device, picture)[None].float()
+            _, _, left, top, width, height = one.placing(*planes.shape[2:])
             if planes.shape[2:] != (height, width):
                 planes = torch.nn.functional.interpolate(
                     planes, size=(height, width), mode="bicubic" if one.smooth else "bilinear", align_corners=False
@@ -54,3 +54,10 @@ class DevicePreparation:
             canvas[number, :, top : top + height, left : left + width] = planes[0]
         ordered = canvas if one.colour == "rgb" else canvas.flip(1)
         return (ordered - self._mean) / self._std
+
+
+def planes_on(device: Any, picture: Picture | DevicePicture) -> Any:
+    """(3, H, W) uint8, RGB, on the device; raises InputError for what is no picture."""
+    if isinstance(picture, DevicePicture):
+        return picture.planes
+    return to_device(as_rgb(picture), device).permute(2, 0, 1)

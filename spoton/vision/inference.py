@@ -11,6 +11,7 @@ from spoton.errors import InputError
 
 PROVIDERS = ("auto", "cpu", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("auto", "fp32", "fp16")
+DECODES = ("auto", "cpu")
 LARGEST_BATCH = 16
 _DEVICE = re.compile(r"auto|cpu|cuda(?::(\d{1,2}))?")
 
@@ -28,6 +29,7 @@ class Inference:
     memory_mb: what one network may take in MiB beside its weights file; None: no limit. On the CPU it is the most that
     ONNX Runtime's arena holds, on a GPU the most that the provider's arena, or PyTorch, takes of it.
     threads: of one operator on the CPU; None takes two, or one on a single core. cache: folder for TensorRT's engines.
+    decode: where pictures are decoded: ``auto`` on a GPU that also prepares them, where TorchCodec is there; ``cpu``.
     """
 
     device: str = "auto"
@@ -38,11 +40,13 @@ class Inference:
     memory_mb: int | None = None
     threads: int | None = None
     cache: Path | None = None
+    decode: str = "auto"
 
     def __post_init__(self) -> None:
         for key, value, choices in (
             ("provider", self.provider, PROVIDERS),
             ("precision", self.precision, PRECISIONS),
+            ("decode", self.decode, DECODES),
         ):
             if value not in choices:
                 raise InputError(f"{key} = {value!r} is not known", remedy=f"choose from {', '.join(choices)}")
@@ -71,7 +75,7 @@ class Inference:
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str], cache: Path | None = None) -> Inference:
-        """Read ``SPOTON_DEVICE``, ``SPOTON_PROVIDER``, ``SPOTON_PRECISION``, ``SPOTON_BATCH``,
+        """Read ``SPOTON_DEVICE``, ``SPOTON_PROVIDER``, ``SPOTON_PRECISION``, ``SPOTON_DECODE``, ``SPOTON_BATCH``,
         ``SPOTON_BATCH_WAIT_MS`` and ``SPOTON_DETECTOR_MEMORY_MB``; what is not set is as it is by default.
 
         Raises InputError naming the variable, its value and the remedy.
@@ -81,6 +85,7 @@ class Inference:
                 device=environment.get("SPOTON_DEVICE") or "auto",
                 provider=environment.get("SPOTON_PROVIDER") or "auto",
                 precision=environment.get("SPOTON_PRECISION") or "auto",
+                decode=environment.get("SPOTON_DECODE") or "auto",
                 batch_max=round(_number(environment, "SPOTON_BATCH", 1, 256) or LARGEST_BATCH),
                 batch_wait_ms=_number(environment, "SPOTON_BATCH_WAIT_MS", 0, 1000, whole=False),
                 memory_mb=_mebibytes(environment),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spoton import tracks
 from spoton.glances import Verdict
 from spoton.site import Thresholds
+from spoton.vision.device_picture import DevicePicture
 from spoton.vision.protocols import Embedder, Picture
 from spoton.vision.sharpness import LEAST_SHARPNESS, sharpness
 
@@ -56,7 +57,11 @@ class Tally:
 
 
 def with_looks(
-    seen: tracks.FrameSeen, picture: Picture, state: tracks.State, thresholds: Thresholds, embedder: Embedder
+    seen: tracks.FrameSeen,
+    picture: Picture | DevicePicture,
+    state: tracks.State,
+    thresholds: Thresholds,
+    embedder: Embedder,
 ) -> tuple[tracks.FrameSeen, Tally]:
     """The frame with the looks that its camera's state has use for, as float16, and what became of its boxes.
 
@@ -79,8 +84,8 @@ def tally(verdict: NDArray[np.int8]) -> Tally:
     return Tally(**{one.name.lower(): counts[one] for one in Verdict if one is not Verdict.DOUBTFUL})
 
 
-def crop(picture: Picture, box_px: NDArray[np.float64]) -> Picture:
-    """The part of a picture inside a box (left, top, width, height), at least one pixel; a view, not a copy."""
+def crop(picture: Picture | DevicePicture, box_px: NDArray[np.float64]) -> Picture:
+    """The part of a picture inside a box (left, top, width, height), at least one pixel; a view where it can be."""
     height, width = picture.shape[:2]
     left, top = np.clip(np.floor(box_px[:2]).astype(int), 0, (width - 1, height - 1))
     right, bottom = np.clip(np.ceil(box_px[:2] + box_px[2:]).astype(int), (left + 1, top + 1), (width, height))

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from spoton.vision.decoders import Reading
 from spoton.vision.decoding import Decoding
+from spoton.vision.device_picture import DevicePicture
 from spoton.vision.device_preparation import DevicePreparation
 from spoton.vision.inference import Inference
+from spoton.vision.jpegs import DeviceJpegs
 from spoton.vision.onnx_graph import Graph
-from spoton.vision.preparation import Preparation
 from spoton.vision.protocols import Detections, Picture
 from spoton.vision.recipes import detector_recipe
+from spoton.vision.torch_device import device_jpegs
 
 
 class OnnxDetector:
@@ -50,7 +52,10 @@ class OnnxDetector:
         self.on_gpu = self.graph.on_gpu
         recipe = detector_recipe(self.graph)
         self.preparation = recipe.preparation
-        self._on_device = _device_preparation(recipe.preparation, inference) if self.on_gpu else None
+        self.jpegs: DeviceJpegs | None = None
+        self._on_device: DevicePreparation | None = None
+        if self.on_gpu:
+            self._use_device(inference or Inference())
         # One for each thread that detects: who writes into it uses it up before the next batch.
         self._rooms = threading.local()
         reading = Reading(
@@ -58,7 +63,18 @@ class OnnxDetector:
         )
         self._decoding = Decoding(recipe.decoder, recipe.preparation, reading, overlap_max)
 
-    def detect(self, frames: Sequence[Picture]) -> list[Detections]:
+    def _use_device(self, inference: Inference) -> None:
+        """Decode and prepare pictures on the GPU where PyTorch can use it."""
+        try:
+            import torch
+        except ImportError:
+            return
+        if torch.cuda.is_available():
+            device = torch.device("cuda", inference.gpu)
+            self._on_device = DevicePreparation(self.preparation, device)
+            self.jpegs = device_jpegs(inference, device)
+
+    def detect(self, frames: Sequence[Picture | DevicePicture]) -> list[Detections]:
         """One ``Detections`` per frame, in order, boxes within the frame and surest first.
 
         Raises ModelError when the graph fails or gives NaN, InputError for an array that is no picture.
@@ -73,7 +89,7 @@ class OnnxDetector:
             ]
         return found
 
-    def _prepared(self, frames: Sequence[Picture]) -> Any:
+    def _prepared(self, frames: Sequence[Any]) -> Any:
         if self._on_device is not None:
             return self._on_device.batch(frames)
         return self.preparation.batch(frames, self._room(len(frames)))
@@ -84,14 +100,3 @@ class OnnxDetector:
         if room is None or len(room) < count:
             room = self._rooms.tensors = self.preparation.empty(count)
         return room[:count]
-
-
-def _device_preparation(preparation: Preparation, inference: Inference | None) -> DevicePreparation | None:
-    """Preparation on the GPU where PyTorch can use it; None: on the host."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    if not torch.cuda.is_available():
-        return None
-    return DevicePreparation(preparation, torch.device("cuda", (inference or Inference()).gpu))

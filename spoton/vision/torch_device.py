@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spoton.errors import ModelError
 from spoton.vision.inference import Inference
+from spoton.vision.jpegs import DeviceJpegs
 
 INSTALL = "pip install 'spoton[models]'"
 _WARM_UP_RUNS = 3
@@ -58,6 +59,17 @@ def to_device(array: NDArray[Any], device: Any) -> Any:
 
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def device_jpegs(inference: Inference, device: Any) -> DeviceJpegs | None:
+    """What decodes pictures on a GPU; None: they are decoded on the host, and the log says why where that is a lack."""
+    if device.type != "cuda" or inference.decode == "cpu":
+        return None
+    try:
+        return DeviceJpegs(device)
+    except ModelError as error:
+        log.info("pictures are decoded on the CPU", reason=str(error))
+        return None
 
 
 class Forward:

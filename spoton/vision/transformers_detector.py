@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from spoton.errors import ModelError
+from spoton.errors import InputError, ModelError
+from spoton.vision.device_picture import DevicePicture
+from spoton.vision.device_preparation import planes_on
 from spoton.vision.halving import BatchLimit, out_of_memory
 from spoton.vision.inference import Inference
-from spoton.vision.preparation import as_rgb
 from spoton.vision.protocols import Detections, Picture
 from spoton.vision.recipes import person_among
-from spoton.vision.torch_device import INSTALL, Forward, half, to_device, torch_device
+from spoton.vision.torch_device import INSTALL, Forward, device_jpegs, half, torch_device
 
 _FAMILIES = ("rt_detr", "rt_detr_v2")
 
@@ -41,6 +42,7 @@ class TransformersDetector:
         transformers.utils.logging.disable_progress_bar()
         self.device = torch_device(inference)
         self.on_gpu = self.device.type == "cuda"
+        self.jpegs = device_jpegs(inference, self.device)
         self.name = Path(what).name
         self._score_min = score_min
         self.limit = BatchLimit(self.name, inference.batch_max)
@@ -70,30 +72,31 @@ class TransformersDetector:
             self.model = self.model.half()
         self._forward = Forward(self._outputs, self.device)
 
-    def detect(self, frames: Sequence[Picture]) -> list[Detections]:
+    def detect(self, frames: Sequence[Picture | DevicePicture]) -> list[Detections]:
         """One ``Detections`` per frame, in order, boxes within the frame and surest first.
 
         Raises ModelError when the network fails or gives NaN, InputError for an array that is no picture.
         """
-        pictures = [as_rgb(frame) for frame in frames]
-        parts = self.limit.run(lambda start, end: self._detect(pictures[start:end]), len(pictures))
+        parts = self.limit.run(lambda start, end: self._detect(frames[start:end]), len(frames))
         return [found for part in parts for found in part]
 
-    def tensors(self, pictures: Sequence[Picture]) -> Any:
+    def tensors(self, pictures: Sequence[Picture | DevicePicture]) -> Any:
         """(N, 3, height, width) float32 of RGB pictures, resized on the device where the network runs."""
-        planes = [to_device(picture.transpose(2, 0, 1), self.device) for picture in pictures]
+        planes = [planes_on(self.device, picture) for picture in pictures]
         return self.processor(images=planes, return_tensors="pt", input_data_format="channels_first")["pixel_values"]
 
     def _outputs(self, tensor: Any) -> Sequence[Any]:
         found = self.model(pixel_values=tensor)
         return found.logits, found.pred_boxes
 
-    def _detect(self, pictures: Sequence[Picture]) -> list[Detections]:
+    def _detect(self, pictures: Sequence[Picture | DevicePicture]) -> list[Detections]:
         import torch
 
         try:
             tensor = self.tensors(pictures)
             logits, boxes = self._forward(tensor.half() if self._half else tensor)
+        except InputError:
+            raise
         except Exception as error:
             if out_of_memory(error):
                 raise
@@ -112,7 +115,7 @@ class TransformersDetector:
         )
         return [self._people(each, picture) for each, picture in zip(read, pictures, strict=True)]
 
-    def _people(self, read: dict[str, Any], picture: Picture) -> Detections:
+    def _people(self, read: dict[str, Any], picture: Picture | DevicePicture) -> Detections:
         height_px, width_px = picture.shape[:2]
         person = read["labels"].numpy() == self._person
         corners = read["boxes"].numpy().astype(np.float64)[person].reshape(-1, 2, 2)

@@ -45,8 +45,9 @@ class UltralyticsDetector:
         path = Path(what).expanduser()
         if not path.is_file():
             raise ModelError(f"{path}: no such weights file", remedy="give the path of a .pt file that is there")
-        # Else it would install what it misses by itself.
+        # Else it would install what it misses by itself, and report on its use.
         os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+        os.environ.setdefault("YOLO_OFFLINE", "true")
         try:
             import ultralytics
         except ImportError as error:
