@@ -16,6 +16,7 @@ import numpy as np
 
 from spoton import crowd as crowds
 from spoton import memory as memories
+from spoton import portraits
 from spoton.bindings import Binding, Gallery, TrackKey
 from spoton.events import (
     Correction,
@@ -186,6 +187,7 @@ def _merged(site: Site, wish: MergeRequested, view: SiteView) -> Site:
     lives = replace(
         lives,
         memory=memories.without(lives.memory, gone),
+        album=portraits.without(lives.album, [gone]),
         apart=tuple(pair for pair in lives.apart if pair != (min(number, gone), max(number, gone))),
     )
     fields = {
@@ -297,6 +299,7 @@ def _beside(lives: Lives, row: int, uid: int, number: int, keys: Iterable[TrackK
         crowd=crowds.joined(crowd, type(crowd)(**values)),
         bindings=bindings,
         gallery=_seen_as(lives.gallery, old_uid),
+        album=portraits.without(lives.album, [int(crowd.number[row])]),
         close={pair: since for pair, since in lives.close.items() if old_uid not in pair},
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spoton import likeness
 from spoton import memory as memories
 from spoton.association import near_pairs
 from spoton.bindings import Binding, Gallery, TrackKey, handed_to, looks_apart, looks_of
@@ -19,7 +20,6 @@ from spoton.events import (
     PersonAppeared,
     PersonHandedOver,
     PersonLeft,
-    PersonReturned,
     PersonsMerged,
     PersonSplit,
     TrackAssigned,
@@ -27,6 +27,7 @@ from spoton.events import (
 )
 from spoton.matching import MAHALANOBIS_GATE, STICKY_GATE, misfit
 from spoton.memory import Memory
+from spoton.portraits import Album
 from spoton.presence import CONFIRMED, DISBELIEVED
 from spoton.sightings import Sightings, SiteView
 
@@ -47,9 +48,8 @@ _SETTLED_US = 5_000_000
 _SETTLED_SAME_FOR_US = 3_000_000
 _RETURN_M_S = 1.5
 _FARTHEST_RETURN_M = 6.0
+_UNLIKE = -1.5
 _CANDIDATE_LIFE_US = 500_000
-_RECALL_US = 3_000_000
-"""Whoever is new may still turn out to be one who left for so long: looks are taken when the view is good."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +67,7 @@ class Lives:
     bindings: Mapping[TrackKey, Binding]
     gallery: Gallery
     memory: Memory
+    album: Album
     close: Mapping[tuple[int, int], int]
     found: tuple[Finding, ...] = ()
     apart: tuple[tuple[int, int], ...] = ()
@@ -144,62 +145,10 @@ def confirmed(lives: Lives, view: SiteView, seen: Mapping[int, list[TrackRef]]) 
         refs = seen.get(uid, [])
         lives = (
             _returned(lives, uid, view)
-            or _recalled(lives, uid, refs, view)
             or _parted(lives, uid, refs, view)
             or _appeared(lives, uid, refs)
         )
     return lives
-
-
-def recalled(lives: Lives, view: SiteView) -> Lives:
-    """Make those who appeared a moment ago and look like one who left, that person: the two were one."""
-    crowd = lives.crowd
-    young = (crowd.number > 0) & (lives.at_us - crowd.born_us < _RECALL_US) & (crowd.seen_us == lives.at_us)
-    for row in np.flatnonzero(young).tolist():
-        number = int(crowd.number[row])
-        settled = number in lives.memory.back or any(number in pair for pair in lives.apart)
-        known = None if settled else _known(lives, row, view)
-        if known is None:
-            continue
-        fields = {
-            "person": lives.name(known[0]), "merged": lives.name(number),
-            "tracks": tracks_of(lives, int(crowd.uid[row])), "evidence": known[1],
-        }  # fmt: skip
-        lives = renumbered(lives, row, known[0])
-        lives = replace(lives, found=(*lives.found, (PersonsMerged, fields)))
-    return lives
-
-
-def _recalled(lives: Lives, uid: int, seen: list[TrackRef], view: SiteView) -> Lives | None:
-    """The same lives with somebody who had left back in ``uid``; None when nobody is like them."""
-    row = int(np.searchsorted(lives.crowd.uid, uid))
-    known = _known(lives, row, view)
-    if known is None:
-        return None
-    x_m, y_m = (round(value, 3) for value in lives.crowd.mean[row, :2].tolist())
-    number, evidence = known
-    fields = {
-        "person": lives.name(number), "number": number, "x_m": x_m, "y_m": y_m, "seen": seen, "evidence": evidence,
-    }  # fmt: skip
-    lives = renumbered(lives, row, number)
-    return replace(lives, found=(*lives.found, (PersonReturned, fields)))
-
-
-def _known(lives: Lives, row: int, view: SiteView) -> tuple[int, Evidence] | None:
-    crowd, gate = lives.crowd, view.site.thresholds.recall_gate
-    born_us, place_m = int(crowd.born_us[row]), crowd.mean[row, :2]
-    found = memories.recalled(lives.memory, lives.gallery, int(crowd.uid[row]), born_us, place_m, gate)
-    if found is None:
-        return None
-    at = int(np.flatnonzero(lives.memory.number == found[0])[0])
-    evidence = Evidence(
-        distance_m=_rounded(np.hypot(*(lives.memory.place_m[at] - place_m))),
-        gap_s=_rounded((born_us - int(lives.memory.left_us[at])) / 1e6),
-        appearance=_rounded(found[1]),
-        appearance_gate=gate,
-        by="looks",
-    )
-    return found[0], evidence
 
 
 def tracks_of(lives: Lives, uid: int) -> list[TrackRef]:
@@ -212,7 +161,7 @@ def renumbered(lives: Lives, row: int, number: int) -> Lives:
     numbers = lives.crowd.number.copy()
     numbers[row] = number
     return replace(
-        lives, crowd=with_values(lives.crowd, number=numbers), memory=memories.forgotten(lives.memory, number)
+        lives, crowd=with_values(lives.crowd, number=numbers), memory=memories.without(lives.memory, number)
     )
 
 
@@ -272,13 +221,15 @@ def _returned(lives: Lives, uid: int, view: SiteView) -> Lives | None:
     lost = (crowd.number > 0) & (crowd.seen_us < crowd.born_us[row])
     apart = np.hypot(*(crowd.mean[:, :2] - crowd.mean[row, :2]).T)
     far = np.minimum(thresholds.gate_m + _RETURN_M_S * gap_s, _FARTHEST_RETURN_M)
+    gate, known = thresholds.appearance_gate, lives.album.likeness.known
     best: tuple[float, int, float | None] | None = None
     for k in np.flatnonzero(lost & (apart <= far)).tolist():
         looks = looks_apart(lives.gallery, int(crowd.uid[k]), uid)
         reach = min(far[k], thresholds.gate_m) if looks is None else far[k]
-        if apart[k] > reach or (looks is not None and looks > thresholds.appearance_gate):
+        says = 0.0 if looks is None else float(likeness.evidence(lives.album.likeness, np.array(looks)))
+        if apart[k] > reach or says < _UNLIKE or (looks is not None and not known and looks > gate):
             continue
-        cost = float(apart[k] / reach) + (0.0 if looks is None else looks / thresholds.appearance_gate)
+        cost = float(apart[k] / reach) - (says / 3.0 if known or looks is None else -looks / gate)
         if best is None or cost < best[0]:
             best = (cost, k, looks)
     if best is None:
@@ -381,7 +332,7 @@ def departed(lives: Lives, view: SiteView) -> Lives:
     patience_us = max(_CANDIDATE_LIFE_US, 3 * view.rhythm.period_us // 2)
     over = (crowd.number == 0) & ((unseen_us > patience_us) | (crowd.belief <= DISBELIEVED))
     gone = (crowd.number > 0) & (unseen_us >= thresholds.leave_after_s * 1e6)
-    return let_go(lives, over | gone)
+    return let_go(lives, over | gone, view)
 
 
 def overdue(lives: Lives, view: SiteView) -> Lives:
@@ -391,15 +342,18 @@ def overdue(lives: Lives, view: SiteView) -> Lives:
     shows a person who left long ago. Where ticks come more slowly than people leave, a tick and a half is waited for.
     """
     patience_us = max(view.site.thresholds.leave_after_s * 1e6, 1.5 * view.rhythm.period_us)
-    return let_go(lives, lives.at_us - lives.crowd.seen_us >= patience_us)
+    return let_go(lives, lives.at_us - lives.crowd.seen_us >= patience_us, view)
 
 
-def let_go(lives: Lives, going: Bools) -> Lives:
+def let_go(lives: Lives, going: Bools, view: SiteView) -> Lives:
     """Without the rows that are ``going``, (N,); those of them who have a number are said to have left."""
     crowd, found, memory = lives.crowd, list(lives.found), lives.memory
+    known = set(lives.album.portraits.number.tolist())
     for row in np.flatnonzero(going & (crowd.number > 0)).tolist():
         number, seen_us = int(crowd.number[row]), int(crowd.seen_us[row])
-        memory = memories.remembered(memory, number, seen_us, crowd.mean[row], lives.gallery, int(crowd.uid[row]))
+        if number in known:
+            camera = view.cameras[int(np.argmax(crowd.shown_us[row]))]
+            memory = memories.remembered(memory, number, seen_us, crowd.mean[row], camera)
         x_m, y_m = crowd.mean[row, :2].tolist()
         fields = {
             "person": lives.name(int(crowd.number[row])), "x_m": round(x_m, 3), "y_m": round(y_m, 3),

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton import camera_watch, corrections
+from spoton import camera_watch, corrections, likeness, portraits
 from spoton import crowd as crowds
 from spoton import lives as lifes
 from spoton.bindings import Bindings, alike, looked, no_looks, rebound, ties
@@ -39,10 +39,10 @@ from spoton.events import (
 from spoton.fusion import centre_of, fuse, gathered_groups, open_m
 from spoton.lives import LISTED_US, RECENT_US, Finding, Lives
 from spoton.matching import assign_known, candidates
-from spoton.memory import Memory
 from spoton.offsets import corrected, learned, none_known
 from spoton.people_state import PeopleState, pack, unpack, with_cameras
 from spoton.presence import CONFIRMED, DOUBTED, believed
+from spoton.recognition import recognised
 from spoton.sightings import Sightings, SiteView, boxes, sight, site_view
 from spoton.site import Site
 from spoton.ticks import NEVER_US, Tick, admit, close, silent
@@ -151,7 +151,7 @@ def _corrected(
     lives = site.lives
     after = msgspec.structs.replace(
         state, crowd=lives.crowd, bindings=dict(lives.bindings), gallery=lives.gallery, memory=lives.memory,
-        close=dict(lives.close), apart=lives.apart, next_uid=site.next_uid, last_number=lives.last_number,
+        album=lives.album, close=dict(lives.close), apart=lives.apart, next_uid=site.next_uid, last_number=lives.last_number,
         merged=dict(site.merged), waiting=state.waiting[len(due) :],
     )  # fmt: skip
     return lives.found, after
@@ -193,29 +193,25 @@ def _tick(
         tick.at_us, first_us, state.last_number, crowd,
         rebound(state.bindings, crowd, sightings, owner, view.cameras, tick.at_us, _FORGET_TRACK_US),
         looked(state.gallery, crowd, sightings, owner),
-        before.memory, state.close, before.found, state.apart,
+        before.memory, portraits.looked(state.album, crowd, sightings, owner, tick.at_us), state.close, before.found,
+        state.apart,
     )  # fmt: skip
     owner_uid = np.where(owner >= 0, crowd.uid[owner] if len(crowd) else 0, 0)
     lives, seen = _lived(lives, sightings, owner_uid, view)
     told, watch = camera_watch.learned(state.watch, raw, sightings, crowd, owner, news_s, view)
     after = msgspec.structs.replace(
         state, at_us=tick.at_us, first_us=first_us, crowd=lives.crowd,
-        bindings=dict(lives.bindings), gallery=lives.gallery, memory=_kept(lives, state, view),
+        bindings=dict(lives.bindings), gallery=lives.gallery, memory=lives.memory, album=lives.album,
         close=dict(lives.close), next_uid=next_uid,
         offsets=learned(state.offsets, raw, sightings, owner, news_s), watch=watch,
     )  # fmt: skip
     return (*wished, *lives.found, *told), _located(lives, seen, view), after
 
 
-def _kept(lives: Lives, state: PeopleState, view: SiteView) -> Memory:
-    """Who left, where anybody asks for them."""
-    return lives.memory if view.site.thresholds.recall_gate > 0.0 else state.memory
-
-
 def _lives(state: PeopleState, at_us: int) -> Lives:
     return Lives(
-        at_us, state.first_us, state.last_number, state.crowd, state.bindings, state.gallery, state.memory, state.close,
-        apart=state.apart,
+        at_us, state.first_us, state.last_number, state.crowd, state.bindings, state.gallery, state.memory, state.album,
+        state.close, apart=state.apart,
     )
 
 
@@ -228,10 +224,10 @@ def _abandoned(
     """
     lives = _lives(state, max(event.at, state.at_us))
     if isinstance(event, CameraOffline) and event.ended:
-        lives = lifes.let_go(lives, np.ones(len(lives.crowd), dtype=np.bool_))
+        lives = lifes.let_go(lives, np.ones(len(lives.crowd), dtype=np.bool_), view)
     else:
         lives = lifes.overdue(lives, view)
-    after = msgspec.structs.replace(state, crowd=lives.crowd, memory=_kept(lives, state, view))
+    after = msgspec.structs.replace(state, crowd=lives.crowd, memory=lives.memory)
     if not len(lives.crowd):
         after = msgspec.structs.replace(after, bindings={}, gallery=no_looks(), close={})
     decided = _identities(state, lives.found, lives.at_us, view)
@@ -246,7 +242,8 @@ def _recognised(
     tied, tie, pinned = ties(state.bindings, crowd, sightings, view.cameras)
     active = tick.at_us - crowd.seen_us <= active_us
     found = candidates(crowd, sightings, tied, tie, active, thresholds.gate_m, pinned)
-    looks = alike(state.gallery, crowd, sightings, *found[:2], thresholds.appearance_gate)
+    gate = likeness.gate(state.album.likeness, thresholds.appearance_gate)
+    looks = alike(state.gallery, crowd, sightings, *found[:2], gate)
     owner = assign_known(crowd, sightings, found, looks, news_s)
     crowd = fuse(crowd, sightings, owner)
     free = np.flatnonzero((owner < 0) & (open_m(sightings.cov_m2) < _VAGUE_M))
@@ -288,7 +285,7 @@ def _lived(
     lives = lifes.merged(lives)
     unnumbered = np.isin(owner_uid, lives.crowd.uid[lives.crowd.number == 0])
     lives = lifes.confirmed(lives, view, _refs(lives, sightings, np.where(unnumbered, owner_uid, 0), view))
-    lives = lifes.recalled(lives, view)
+    lives = recognised(lives, view)
     owner_uid = _still(lives, sightings, owner_uid, view)
     lives = lifes.told(lives, sightings, owner_uid, view)
     seen = _refs(lives, sightings, owner_uid, view)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from spoton import camera_watch, memory
+from spoton import camera_watch, memory, portraits
 from spoton import crowd as crowds
 from spoton.bindings import Binding, Gallery, TrackKey, no_looks, relooked
 from spoton.camera_watch import Watch
@@ -37,6 +37,7 @@ class PeopleState(msgspec.Struct, frozen=True):
     bindings: dict[TrackKey, Binding] = {}
     gallery: Gallery = msgspec.field(default_factory=no_looks)
     memory: Memory = msgspec.field(default_factory=memory.nobody)
+    album: portraits.Album = portraits.Album()
     close: dict[tuple[int, int], int] = {}
     offsets: Offsets = msgspec.field(default_factory=lambda: none_known(0))
     watch: Watch = msgspec.field(default_factory=lambda: camera_watch.none_known(0))
@@ -62,7 +63,6 @@ def with_cameras(state: PeopleState, cameras: tuple[str, ...]) -> PeopleState:
         offsets=of_cameras(state.offsets, state.cameras, cameras),
         watch=camera_watch.of_cameras(state.watch, state.cameras, cameras),
         gallery=relooked(state.gallery, state.cameras, cameras),
-        memory=memory.of_cameras(state.memory, state.cameras, cameras),
     )
     return changed
 

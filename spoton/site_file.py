@@ -39,7 +39,7 @@ RANGES: Mapping[str, tuple[float, float, str]] = MappingProxyType({
     "gate_m": (0.05, 50.0, "metres"),
     "leave_after_s": (0.1, 86_400.0, "seconds"),
     "appearance_gate": (0.0, 2.0, "a cosine distance"),
-    "recall_gate": (0.0, 2.0, "a cosine distance"),
+    "recognise_p": (0.5, 1.0, "a probability"),
     "look_again_s": (0.0, 3600.0, "seconds"),
     "max_reprojection_m": (0.001, 1000.0, "metres"),
     "warn_reprojection_m": (0.001, 1000.0, "metres"),

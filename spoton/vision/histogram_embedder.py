@@ -11,26 +11,34 @@ from numpy.typing import NDArray
 
 from spoton.vision.protocols import Picture
 
-STRIPES = 6
-HUES = 12
-GREYS = 4
-_WIDTH, _HEIGHT = 24, 60
-_COLOURED = 0.22
+STRIPES = 4
+HUES, VALUES, GREYS = 12, 4, 6
+BINS = HUES * VALUES + GREYS
+_WIDTH, _HEIGHT, _BAND = 24, 60, 3
+_COLOURED = 0.12
+_SIDES = 0.36
+"""Beyond this share of the width from the middle is background, most of it."""
+_BACKGROUND = 0.3
+_POWER = 0.4
+
+Floats = NDArray[np.float32]
 
 
 class HistogramEmbedder:
-    """Colour histograms of six horizontal stripes, soft over hue and brightness, weighted towards the middle column.
+    """Colour histograms of four overlapping stripes, soft over hue, brightness and height, weighted towards the middle.
 
-    A row holds per stripe ``HUES`` bins of hue (0 is red, 4 green, 8 blue) followed by ``GREYS`` bins of brightness; a
-    pixel counts as coloured as far as saturation and brightness let hue be known. Square roots are taken before the
-    row gets unit length, so a dot product of two rows is the Bhattacharyya coefficient of their histograms, in [0, 1].
+    A row holds per stripe ``HUES`` bins of hue (0 is red, 4 green, 8 blue) times ``VALUES`` of brightness, followed by
+    ``GREYS`` of brightness alone; a pixel counts as coloured as far as saturation and brightness let hue be known.
+    Of each stripe a share of what its two sides show is taken away: that is background. A power is taken before the row
+    gets unit length, so that large areas do not decide alone (Perronnin et al., ECCV 2010). Chosen on simulated people
+    and held against the crops of Market-1501 (Zheng et al. 2015). A dot product of two rows is in [0, 1].
     """
 
     name = "histogram"
-    dim = STRIPES * (HUES + GREYS)
+    dim = STRIPES * BINS
 
     def embed(self, crops: Sequence[Picture]) -> NDArray[np.float32]:
-        """(N, 96) float32 rows of unit length, one per RGB crop; an empty crop gives the row of a black one."""
+        """(N, 216) float32 rows of unit length, one per RGB crop; an empty crop gives the row of a black one."""
         if len(crops) == 0:
             return np.zeros((0, self.dim), dtype=np.float32)
         return _described(np.stack([_small(crop) for crop in crops]))
@@ -50,34 +58,37 @@ def _described(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     hsv = cv2.cvtColor(tall, cv2.COLOR_RGB2HSV)
     hue, saturation, value = hsv[:, :, 0] / 360.0, hsv[:, :, 1], hsv[:, :, 2]
     coloured = np.clip(saturation * value / _COLOURED, 0.0, 1.0) ** 2
-    stripe = np.repeat(np.arange(count * STRIPES), _HEIGHT // STRIPES)[:, None]
-    weight = np.broadcast_to(_column_weights(), hue.shape)
-    table = np.concatenate(
-        [
-            _spread(stripe, hue * HUES, weight * coloured, HUES, ring=True),
-            _spread(stripe, value * (GREYS - 1), weight * (1.0 - coloured), GREYS, ring=False),
-        ],
-        axis=1,
-    )
-    root = np.sqrt(table).reshape(count, -1)
+    votes = [
+        (hue_bin * VALUES + value_bin, hue_share * value_share * coloured)
+        for hue_bin, hue_share in _nearest(hue, HUES, ring=True)
+        for value_bin, value_share in _nearest(value, VALUES, ring=False)
+    ]
+    votes += [(HUES * VALUES + bin_, share * (1.0 - coloured)) for bin_, share in _nearest(value, GREYS, ring=False)]
+    across = (np.arange(_WIDTH) + 0.5) / _WIDTH - 0.5
+    person = _shares(votes, count, slice(None), np.exp(-0.5 * (across / 0.22) ** 2))
+    sides = np.flatnonzero(np.abs(across) > _SIDES)
+    around = _shares(votes, count, sides, np.ones(len(sides)))
+    root = np.maximum(person - _BACKGROUND * around, 0.0).reshape(count, -1) ** _POWER
     return np.asarray(root / np.linalg.norm(root, axis=1, keepdims=True), dtype=np.float32)
 
 
-def _column_weights() -> NDArray[np.float64]:
-    """(width,) bell around the middle, where the person is and the background is not."""
-    offset = (np.arange(_WIDTH) + 0.5) / _WIDTH - 0.5
-    return np.exp(-0.5 * (offset / 0.22) ** 2)
+def _nearest(position: Floats, bins: int, *, ring: bool) -> list[tuple[NDArray[np.intp], Floats]]:
+    """The two nearest of ``bins`` of each position in [0, 1], and how much of a vote each gets; hue closes to a ring."""
+    along = position * (bins if ring else bins - 1)
+    low = np.minimum(np.floor(along).astype(np.intp), bins - 1 if ring else bins - 2)
+    part: Floats = along - low
+    return [(low, 1.0 - part), ((low + 1) % bins, part)]
 
 
-def _spread(
-    stripe: NDArray[np.intp], position: NDArray[Any], weight: NDArray[np.float64], bins: int, *, ring: bool
-) -> NDArray[np.float64]:
-    """(stripes, bins): each pixel's weight in its two nearest bins, linearly; hue bins close to a ring."""
-    low = np.floor(position).astype(np.intp)
-    part = position - low
-    stripes = int(stripe[-1, 0]) + 1
-    table = np.zeros(stripes * bins)
-    for bin_index, share in ((low, 1.0 - part), (low + 1, part)):
-        column = bin_index % bins if ring else np.clip(bin_index, 0, bins - 1)
-        table += np.bincount((stripe * bins + column).ravel(), (weight * share).ravel(), minlength=len(table))
-    return table.reshape(stripes, bins)
+def _shares(votes: list[tuple[NDArray[np.intp], Floats]], count: int, columns: Any, weight: Any) -> NDArray[np.float64]:
+    """(count, STRIPES, BINS): which share of each stripe, in these columns with this weight, has which colour."""
+    bands = _HEIGHT // _BAND
+    row = np.repeat(np.arange(count * bands), _BAND)[:, None] * BINS
+    table = np.zeros(count * bands * BINS)
+    for bin_, share in votes:
+        table += np.bincount((row + bin_[:, columns]).ravel(), (share[:, columns] * weight).ravel(), minlength=len(table))
+    middle = (np.arange(bands) + 0.5) * STRIPES / bands
+    reach = np.maximum(0.0, 1.0 - np.abs(middle - (np.arange(STRIPES) + 0.5)[:, None]))
+    stripes = reach @ table.reshape(count, bands, BINS)
+    total: NDArray[np.float64] = stripes / stripes.sum(axis=2, keepdims=True)
+    return total

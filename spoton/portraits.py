@@ -1,0 +1,183 @@
+"""What everyone is known to look like, and what they have looked like since that was last made sure of.
+
+A *portrait* belongs to an identity and grows only by impressions that were found to be of that person. An *impression*
+belongs to whoever stands there: the mean of the looks taken since it was last held against the portraits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from spoton.association import near_pairs
+from spoton.crowd import Crowd
+from spoton.likeness import Likeness
+from spoton.sightings import Sightings
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Halves = NDArray[np.float16]
+Bools = NDArray[np.bool_]
+
+MET_M = 2.0
+"""People who were this near to each other may have been mistaken for each other."""
+_MET_US = 60_000_000
+_SEEN_US = 1_000_000
+_WEIGHT = 20.0
+
+
+class Portraits(msgspec.Struct, frozen=True):
+    """number: (K,) ascending. look: (K, D) unit rows, count: (K,) looks in each. since_us: (K,) from when on each is
+    known; sure_us: (K,) until when it was sure that who was there was this person. together: (K, K) who was seen at
+    the same time as whom, and so is not them.
+    """
+
+    number: Ints
+    look: Halves
+    count: Ints
+    since_us: Ints
+    sure_us: Ints
+    together: Bools
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+
+class Impressions(msgspec.Struct, frozen=True):
+    """uid: (N,) ascending. look: (N, D) means of unit rows, count: (N,) looks in each, since_us: (N,) of the first."""
+
+    uid: Ints
+    look: NDArray[np.float32]
+    count: Ints
+    since_us: Ints
+
+    def __len__(self) -> int:
+        return len(self.uid)
+
+
+class Album(msgspec.Struct, frozen=True):
+    """Portraits and impressions by one embedder, what its distances say, and which numbers were near each other when
+    last, the lower first.
+    """
+
+    model: str = ""
+    portraits: Portraits = msgspec.field(default_factory=lambda: no_portraits(0))
+    impressions: Impressions = msgspec.field(default_factory=lambda: no_impressions(0))
+    likeness: Likeness = Likeness()
+    met: dict[tuple[int, int], int] = {}
+
+
+def no_portraits(dim: int) -> Portraits:
+    """Nobody known; looks have ``dim`` numbers."""
+    none = np.zeros(0, dtype=np.int64)
+    return Portraits(none, np.zeros((0, dim), dtype=np.float16), none, none, none, np.zeros((0, 0), dtype=np.bool_))
+
+
+def no_impressions(dim: int) -> Impressions:
+    """Nobody seen; looks have ``dim`` numbers."""
+    none = np.zeros(0, dtype=np.int64)
+    return Impressions(none, np.zeros((0, dim), dtype=np.float32), none, none)
+
+
+def looked(album: Album, crowd: Crowd, sightings: Sightings, owner: Ints, at_us: int) -> Album:
+    """The album with what a tick shows: looks of everyone, owner (M,) their rows, and who is near whom."""
+    if sightings.looks_by and sightings.looks_by != album.model:
+        dim = sightings.look.shape[1]
+        # Another embedder's looks cannot be compared.
+        album = Album(sightings.looks_by, no_portraits(dim), no_impressions(dim))
+    if not album.model:
+        return album
+    made: Album = msgspec.structs.replace(
+        album, impressions=_impressed(album.impressions, crowd, sightings, owner, at_us), met=_met(album, crowd, at_us),
+        portraits=_together(album.portraits, crowd.number[crowd.seen_us == at_us]),
+    )  # fmt: skip
+    return made
+
+
+def _together(known: Portraits, numbers: Ints) -> Portraits:
+    here = np.flatnonzero(np.isin(known.number, numbers))
+    pairs = np.ix_(here, here)
+    if known.together[pairs].all():
+        return known
+    together = known.together.copy()
+    together[pairs] = True
+    changed: Portraits = msgspec.structs.replace(known, together=together)
+    return changed
+
+
+def _impressed(known: Impressions, crowd: Crowd, sightings: Sightings, owner: Ints, at_us: int) -> Impressions:
+    fresh = np.flatnonzero((owner >= 0) & (sightings.look != 0.0).any(axis=1)) if sightings.looks_by else owner[:0]
+    stays = np.isin(known.uid, crowd.uid)
+    if not len(fresh) and stays.all():
+        return known
+    seen = crowd.uid[owner[fresh]]
+    uid = np.union1d(known.uid[stays], seen)
+    before, now = np.searchsorted(uid, known.uid[stays]), np.searchsorted(uid, seen)
+    total = np.zeros((len(uid), known.look.shape[1]))
+    count = np.zeros(len(uid), dtype=np.int64)
+    since_us = np.full(len(uid), at_us, dtype=np.int64)
+    total[before] = known.look[stays] * known.count[stays][:, None].astype(np.float64)
+    count[before], since_us[before] = known.count[stays], known.since_us[stays]
+    if len(fresh):
+        np.add.at(total, now, sightings.look[fresh])
+        np.add.at(count, now, 1)
+    return Impressions(uid, (total / np.maximum(count, 1)[:, None]).astype(np.float32), count, since_us)
+
+
+def _met(album: Album, crowd: Crowd, at_us: int) -> dict[tuple[int, int], int]:
+    rows = np.flatnonzero((crowd.number > 0) & (at_us - crowd.seen_us <= _SEEN_US))
+    reach = np.full(len(rows), 0.5 * MET_M)
+    places = crowd.mean[rows, :2]
+    one, other = near_pairs(places, places, reach, reach)
+    number = crowd.number[rows]
+    near = number[one] < number[other]
+    met = {pair: when for pair, when in album.met.items() if at_us - when < _MET_US}
+    met.update(dict.fromkeys(zip(number[one[near]].tolist(), number[other[near]].tolist(), strict=True), at_us))
+    return met
+
+
+def forgotten(impressions: Impressions, uids: Ints) -> Impressions:
+    """Without the impressions of these uids."""
+    keep = ~np.isin(impressions.uid, uids)
+    return Impressions(*(getattr(impressions, name)[keep] for name in impressions.__struct_fields__))
+
+
+def without(album: Album, numbers: Mapping[int, object] | list[int]) -> Album:
+    """The album without some portraits: they are of nobody, or of two people."""
+    keep = ~np.isin(album.portraits.number, list(numbers))
+    kept: Album = msgspec.structs.replace(album, portraits=only(album.portraits, keep))
+    return kept
+
+
+def only(portraits: Portraits, keep: NDArray[np.bool_]) -> Portraits:
+    """The portraits where ``keep`` (K,)."""
+    rows = {name: getattr(portraits, name)[keep] for name in portraits.__struct_fields__}
+    return Portraits(**{**rows, "together": rows["together"][:, keep]})
+
+
+def drawn(
+    portraits: Portraits, number: Ints, impression: Floats, count: Ints, at_us: int, sure_us: Ints, anew: NDArray[np.bool_]
+) -> Portraits:
+    """The portraits with impressions (R, D) of ``count`` looks (R,) that are of these numbers (R,).
+
+    at_us: now, from when on those are known who were not. sure_us: (R,) as in ``Portraits``. anew: (R,) whose portrait
+    is this impression and nothing else.
+    """
+    everyone = np.union1d(portraits.number, number)
+    old, new = np.searchsorted(everyone, portraits.number), np.searchsorted(everyone, number)
+    look = np.zeros((len(everyone), impression.shape[1]))
+    counted = np.zeros(len(everyone), dtype=np.int64)
+    since, sure = np.full(len(everyone), at_us, dtype=np.int64), np.zeros(len(everyone), dtype=np.int64)
+    look[old], counted[old] = portraits.look, portraits.count
+    since[old], sure[old] = portraits.since_us, portraits.sure_us
+    weight = np.where(anew, 0.0, np.minimum(counted[new], _WEIGHT))
+    look[new] = look[new] * weight[:, None] + impression * count[:, None]
+    look[new] /= np.linalg.norm(look[new], axis=1, keepdims=True)
+    counted[new] = np.where(anew, count, counted[new] + count)
+    sure[new] = np.maximum(sure[new], sure_us)
+    together = np.zeros((len(everyone), len(everyone)), dtype=np.bool_)
+    together[np.ix_(old, old)] = portraits.together
+    return Portraits(everyone, look.astype(np.float16), counted, since, sure, together)
