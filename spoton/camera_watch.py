@@ -69,7 +69,7 @@ def learned(
     before = watch.drift
     if before.calibrated != view.calibrated:
         before = drifts.of_cameras(before, view.cameras, view.cameras, view.calibrated)
-    drift = drifts.watched(before, raw, crowd, owner, dt_s)
+    drift = drifts.watched(before, raw, sightings, crowd, owner, dt_s, view)
     told, skews = _skews_told(clocks.learned(watch.skews, raw, sightings, crowd, owner, at_us, dt_s), view)
     return told + _drifts_told(before, drift, view), Watch(skews, drift)
 
