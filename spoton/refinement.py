@@ -23,6 +23,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+WEAK = 1.25
+"""A camera that disagrees with the others so many times as much as usual is weak."""
+
+_LEAST = 40
 _ROUNDS = 12
 _HUBER = 1.5
 _ANCHOR_M = 0.5
@@ -56,9 +60,10 @@ class FootPoints:
 
 
 class Apart(NamedTuple):
-    """Distances (K,) m from the middle of the other cameras' places; nan where a pixel has no place."""
+    """Distances (K,) from the middle of the other cameras' places, m and standard deviations; nan without a place."""
 
     distance_m: Floats
+    sigmas: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,37 @@ def apart(points: FootPoints, views: Sequence[View]) -> Apart:
     rest[alone] = np.eye(2)
     pull = drawn[points.group] - np.einsum("kij,kj->ki", informed, place)
     others = np.linalg.solve(rest, pull[:, :, None])[:, :, 0]
-    return Apart(np.where(alone, np.nan, np.linalg.norm(place - others, axis=1)))
+    off = place - others
+    cov = np.linalg.inv(rest) + np.linalg.inv(np.where(alone[:, None, None], np.eye(2), informed))
+    sigmas = np.sqrt(np.einsum("ki,kij,kj->k", off, np.linalg.inv(cov), off))
+    return Apart(np.where(alone, np.nan, np.linalg.norm(off, axis=1)), np.where(alone, np.nan, sigmas))
+
+
+def disagreement(points: FootPoints, views: Sequence[View]) -> Floats:
+    """Of each camera (C,) the median distance from the others in standard deviations; 0 where there are few points."""
+    sigmas = apart(points, views).sigmas
+    known = np.isfinite(sigmas)
+    each = [sigmas[known & (points.camera == camera)] for camera in range(len(views))]
+    return np.array([float(np.median(some)) if len(some) >= _LEAST else 0.0 for some in each])
+
+
+def pulled(points: FootPoints, views: Sequence[View]) -> tuple[list[int], list[View]]:
+    """Which cameras are weak, the weakest first, and all views after these were moved to where the others agree.
+
+    A camera is weak that disagrees ``WEAK`` times as much as usual; it is moved, then who is weak is asked again. The
+    common floor is that of the others: two at least are never moved.
+    """
+    free: list[int] = []
+    now = list(views)
+    while len(free) < len(views) - 2:
+        off = disagreement(points, now)
+        off[free] = 0.0
+        held = off[off > 0.0]
+        if len(held) < 3 or off.max() < WEAK * np.median(held):
+            break
+        free.append(int(off.argmax()))
+        now = refined(points, views, free)
+    return free, now
 
 
 def middles(points: FootPoints, views: Sequence[View]) -> Floats:
