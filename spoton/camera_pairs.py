@@ -50,7 +50,7 @@ def without(pairs: Pairs, camera: int) -> Pairs:
 
 
 def of_cameras(pairs: Pairs, before: Sequence[str], after: Sequence[str]) -> Pairs:
-    """The pairs for another set of cameras, both in the order of names; what cameras that went away had is forgotten."""
+    """The pairs for another set of cameras, both in the order of names; those of cameras that went away are gone."""
     moved = np.array([after.index(name) if name in after else -1 for name in before], dtype=np.int64)
     if not len(pairs):
         return pairs

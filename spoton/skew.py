@@ -205,7 +205,8 @@ def _regressed(skews: Skews, raw: Sightings, owner: Ints, dt_s: float) -> Skews:
     off = apart_m - np.einsum("kij,kj->ki", slope, _fit_of(skews, first, second))
     far = np.sqrt(np.einsum("ki,kij,kj->k", off, informed, off))
     # All pairs of n cameras tell as much as n - 1 that are independent.
-    weight = np.minimum(1.0, _HUBER / np.maximum(far, 1e-9)) * (1.0 - np.exp(-dt_s / FRESH_S)) * 2.0 / counts[owner[left]]
+    weight = np.minimum(1.0, _HUBER / np.maximum(far, 1e-9)) * 2.0 / counts[owner[left]]
+    weight *= 1.0 - np.exp(-dt_s / FRESH_S)
     drawn = slope.transpose(0, 2, 1) @ (informed * weight[:, None, None])
     rows = np.column_stack(
         [(drawn @ slope).reshape(-1, _PARAMETERS**2), np.einsum("kij,kj->ki", drawn, apart_m)]
@@ -223,7 +224,8 @@ def _fits(skews: Skews) -> tuple[Floats, Floats]:
     drawn[:, 0] += prior[0] * (wanted_s[pairs.first] - wanted_s[pairs.second])
     total = pairs.rows[:, : _PARAMETERS**2].reshape(-1, _PARAMETERS, _PARAMETERS)
     spread = np.linalg.inv(total + np.diag(prior))
-    return np.einsum("pij,pj->pi", spread, drawn), spread[:, 0, 0]
+    fit: Floats = np.einsum("pij,pj->pi", spread, drawn)
+    return fit, spread[:, 0, 0]
 
 
 def _fit_of(skews: Skews, first: Ints, second: Ints) -> Floats:
@@ -273,7 +275,7 @@ def _solved(skews: Skews) -> Skews:
 
 
 def _chosen(skews: Skews) -> Skews:
-    """What is to be taken out by what is known: once that was something it follows, and stays where nothing is known."""
+    """What is to be taken out by what is known; once that was something it follows, or stays where nothing is known."""
     far = np.abs(skews.skew_s) > np.maximum(LEAST_S, SURE * skews.sigma_s)
     sure = (skews.sigma_s < KNOWN_S) & (far | (skews.wanted_us != 0))
     skew_us = np.round(1e6 * np.clip(skews.skew_s, -MOST_S, MOST_S)).astype(np.int64)

@@ -26,11 +26,12 @@ from spoton.ticks import NEVER_US
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Shorts = NDArray[np.int16]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 TRIED_S = np.round(np.linspace(-1.2, 1.2, 13), 3)
-SAMPLE_S = 0.19
+SAMPLE_S = 0.29
 """How often it is kept where everybody is, at most."""
 EVERY_S = 1.0
 """How often it is tried: errors of one person in one camera are much the same for as long."""
@@ -56,13 +57,13 @@ _ZERO = _COUNT // 2
 class Trials(msgspec.Struct, frozen=True):
     """What was seen in the last seconds, K sightings, and how well each skew fits.
 
-    begun_us: (K,) time of each one's sample; camera: (K,); moving: (K, 4) x, y m, vx, vy m/s then. pairs: of a pair, for
-    each skew of the first against the second, the sum of squared distances, m^2 (13 numbers), that of squares of how
-    much they differ from those of no skew (13), and how many. due_s: until the next trial.
+    begun_us: (K,) time of each one's sample; camera: (K,); moving: (K, 4) x, y m, vx, vy m/s then. pairs: of two
+    cameras, for each skew of the first against the second, the sum of squared distances, m^2 (13 numbers), that of
+    squares of how much they differ from those of no skew (13), and how many. due_s: until the next trial.
     """
 
     begun_us: Ints
-    camera: Ints
+    camera: Shorts
     moving: Singles
     pairs: Pairs
     due_s: float = 0.0
@@ -71,7 +72,7 @@ class Trials(msgspec.Struct, frozen=True):
 def none_tried() -> Trials:
     """Nothing seen or tried yet."""
     none = np.zeros(0, dtype=np.int64)
-    return Trials(none, none, np.zeros((0, 4), dtype=np.float32), camera_pairs.none(2 * _COUNT + 1))
+    return Trials(none, none.astype(np.int16), np.zeros((0, 4), dtype=np.float32), camera_pairs.none(2 * _COUNT + 1))
 
 
 def tried(trials: Trials, sightings: Sightings, crowd: Crowd, owner: Ints, at_us: int, dt_s: float) -> Trials:
@@ -110,7 +111,7 @@ def _usable(sightings: Sightings) -> Bools:
 
 
 def _with(trials: Trials, sightings: Sightings, rows: Ints, speed: Floats, at_us: int) -> Trials:
-    """The trials with the sightings ``rows`` (K,) of people with velocities ``speed`` (K, 2) in the sample ``at_us``."""
+    """The trials with the sightings ``rows`` (K,) of people who move by ``speed`` (K, 2) in the sample ``at_us``."""
     place = sightings.place_m[rows, :2] - speed * sightings.dt_s[rows, None]
     if len(rows) > _MOST_SIGHTINGS:
         away = ((place - _midst(at_us, place)) ** 2).sum(axis=1)
@@ -119,7 +120,7 @@ def _with(trials: Trials, sightings: Sightings, rows: Ints, speed: Floats, at_us
     return msgspec.structs.replace(
         trials,
         begun_us=np.concatenate([trials.begun_us, np.full(len(rows), at_us)]),
-        camera=np.concatenate([trials.camera, sightings.camera[rows]]),
+        camera=np.concatenate([trials.camera, sightings.camera[rows].astype(np.int16)]),
         moving=np.concatenate([trials.moving, np.column_stack([place, speed]).astype(np.float32)]),
     )
 
@@ -154,11 +155,11 @@ def _looked(trials: Trials, now_us: int) -> Trials:
             here, there, np.full(len(mine), _BOUND_M / 2), np.full(len(theirs), _BOUND_M / 2)
         )
         square = ((here[one] - there[other]) ** 2).sum(axis=1)
-        np.minimum.at(nearest, (one, trials.camera[theirs[other]], k), square)
+        np.minimum.at(nearest, (one, trials.camera[theirs[other]].astype(np.int64), k), square)
     nearest[np.arange(len(mine)), trials.camera[mine]] = _BOUND_M**2
     # Who is near nobody at any skew is somebody whom the other does not see.
     one, second = np.nonzero(nearest.min(axis=2) < _BOUND_M**2)
-    first, curve = trials.camera[mine[one]], nearest[one, second]
+    first, curve = trials.camera[mine[one]].astype(np.int64), nearest[one, second]
     turned = first > second
     curve[turned] = curve[turned, ::-1]
     rows = np.column_stack([curve, (curve - curve[:, [_ZERO]]) ** 2, np.ones(len(one))])

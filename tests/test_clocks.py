@@ -73,8 +73,8 @@ def test_a_skew_stays_taken_out_while_nobody_is_seen(hall):
     for frame in range(1, 600):
         for camera in state.cameras:
             event = PeopleDetected(
-                id=f"{camera}{frame}", at=last.at + frame * 1_000_000, site=site.name, seq=10_000 + frame, camera=camera,
-                frame=10_000 + frame, size_px=(640, 480), boxes_px=[], scores=[], tracks=[],
+                id=f"{camera}{frame}", at=last.at + frame * 1_000_000, site=site.name, seq=10_000 + frame,
+                camera=camera, frame=10_000 + frame, size_px=(640, 480), boxes_px=[], scores=[], tracks=[],
             )  # fmt: skip
             _, state = people.step(state, event, view)
     assert (np.abs(state.watch.skews.wanted_us - had_us) < 60_000).all()

@@ -88,7 +88,8 @@ def detections_of(site_path: Path, folder: Path, fps: float | None) -> list[Dete
 def refine(site: Site, happened: Sequence[DetectionEvent], chosen: str | None) -> Refined:
     """Refine one camera against all others, or all that are weak against those that agree; two, against each other.
 
-    What does not bring a camera nearer to the others on the held-out blocks as well is not done. Raises InputError when too few people are seen by several cameras.
+    What does not bring a camera nearer to the others on the held-out blocks as well is not done. Raises InputError
+    when too few people are seen by several cameras.
     """
     names = sorted(camera.name for camera in site.cameras if camera.calibration is not None)
     if chosen is not None and chosen not in names:
