@@ -25,6 +25,8 @@ Bools = NDArray[np.bool_]
 
 WEAK = 1.25
 """A camera that disagrees with the others so many times as much as usual is weak."""
+WEAK_M = 0.35
+"""And by so much: less is what boxes lean by in each view, which is learnt and taken out while it runs."""
 
 _LEAST = 40
 _ROUNDS = 12
@@ -91,25 +93,29 @@ def apart(points: FootPoints, views: Sequence[View]) -> Apart:
 
 def disagreement(points: FootPoints, views: Sequence[View]) -> Floats:
     """Of each camera (C,) the median distance from the others in standard deviations; 0 where there are few points."""
-    sigmas = apart(points, views).sigmas
-    known = np.isfinite(sigmas)
-    each = [sigmas[known & (points.camera == camera)] for camera in range(len(views))]
+    return _medians(points, apart(points, views).sigmas, len(views))
+
+
+def _medians(points: FootPoints, values: Floats, cameras: int) -> Floats:
+    known = np.isfinite(values)
+    each = [values[known & (points.camera == camera)] for camera in range(cameras)]
     return np.array([float(np.median(some)) if len(some) >= _LEAST else 0.0 for some in each])
 
 
 def pulled(points: FootPoints, views: Sequence[View]) -> tuple[list[int], list[View]]:
     """Which cameras are weak, the weakest first, and all views after these were moved to where the others agree.
 
-    A camera is weak that disagrees ``WEAK`` times as much as usual; it is moved, then who is weak is asked again. The
-    common floor is that of the others: two at least are never moved.
+    A camera is weak that disagrees ``WEAK`` times as much as usual, and by ``WEAK_M``; it is moved, then who is weak is
+    asked again. The common floor is that of the others: at most a third, of three cameras one, is moved.
     """
     free: list[int] = []
     now = list(views)
-    while len(free) < len(views) - 2:
-        off = disagreement(points, now)
-        off[free] = 0.0
-        held = off[off > 0.0]
-        if len(held) < 3 or off.max() < WEAK * np.median(held):
+    while len(free) < max(1, len(views) // 3):
+        distance_m, sigmas = (_medians(points, values, len(views)) for values in apart(points, now))
+        sigmas[free] = 0.0
+        held = sigmas[sigmas > 0.0]
+        off = np.where(distance_m >= WEAK_M, sigmas, 0.0)
+        if len(held) < 2 or off.max() < WEAK * np.median(held):
             break
         free.append(int(off.argmax()))
         now = refined(points, views, free)

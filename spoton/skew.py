@@ -223,7 +223,7 @@ def _fits(skews: Skews) -> tuple[Floats, Floats]:
     drawn = pairs.rows[:, _PARAMETERS**2 :].copy()
     drawn[:, 0] += prior[0] * (wanted_s[pairs.first] - wanted_s[pairs.second])
     total = pairs.rows[:, : _PARAMETERS**2].reshape(-1, _PARAMETERS, _PARAMETERS)
-    spread = np.linalg.inv(total + np.diag(prior))
+    spread = np.asarray(np.linalg.inv(total + np.diag(prior)), dtype=np.float64)
     fit: Floats = np.einsum("pij,pj->pi", spread, drawn)
     return fit, spread[:, 0, 0]
 

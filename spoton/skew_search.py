@@ -155,7 +155,7 @@ def _looked(trials: Trials, now_us: int) -> Trials:
             here, there, np.full(len(mine), _BOUND_M / 2), np.full(len(theirs), _BOUND_M / 2)
         )
         square = ((here[one] - there[other]) ** 2).sum(axis=1)
-        np.minimum.at(nearest, (one, trials.camera[theirs[other]].astype(np.int64), k), square)
+        np.minimum.at(nearest[:, :, k], (one, trials.camera[theirs[other]]), square)
     nearest[np.arange(len(mine)), trials.camera[mine]] = _BOUND_M**2
     # Who is near nobody at any skew is somebody whom the other does not see.
     one, second = np.nonzero(nearest.min(axis=2) < _BOUND_M**2)
