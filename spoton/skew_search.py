@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 TRIED_S = np.round(np.linspace(-1.2, 1.2, 13), 3)
-SAMPLE_S = 0.29
+SAMPLE_S = 0.19
 """How often it is kept where everybody is, at most."""
 EVERY_S = 1.0
 """How often it is tried: errors of one person in one camera are much the same for as long."""
