@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,9 +14,10 @@ from spoton import drift as drifts
 from spoton import skew as clocks
 from spoton.crowd import Crowd
 from spoton.drift import Drift
-from spoton.events import CalibrationDrifted, ClockSkewed, DetectionEvent
-from spoton.sightings import Sightings, SiteView
+from spoton.events import CalibrationDrifted, ClockSkewed, DetectionEvent, PeopleDetected
+from spoton.sightings import Sightings, SiteView, boxes, sight
 from spoton.skew import Skews
+from spoton.ticks import Rhythm, Tick
 
 Finding = tuple[type[ClockSkewed] | type[CalibrationDrifted], dict[str, Any]]
 """An event without its head: kind and fields."""
@@ -38,12 +40,28 @@ def on_time(watch: Watch, cameras: Sequence[str], event: DetectionEvent) -> Dete
     return clocks.on_time(watch.skews, cameras, event)
 
 
+def rhythm(watch: Watch, view: SiteView) -> Rhythm:
+    """The site's rhythm, with as much more patience as times of cameras are shifted."""
+    more_us = clocks.patience_us(watch.skews)
+    return replace(view.rhythm, late_us=view.rhythm.late_us + more_us) if more_us else view.rhythm
+
+
+def late(watch: Watch, event: DetectionEvent, closed_us: int, view: SiteView) -> Watch:
+    """What is known after an event; of a frame that came after its tick was closed, where people were is looked at."""
+    if not isinstance(event, PeopleDetected) or event.at > closed_us or event.camera not in view.cameras:
+        return watch
+    tick = Tick(event.at, (event,))
+    skews = clocks.missed(watch.skews, sight(tick, boxes(tick), view), event.at)
+    return msgspec.structs.replace(watch, skews=skews)
+
+
 def learned(
     watch: Watch,
     raw: Sightings,
     sightings: Sightings,
     crowd: Crowd,
     owner: NDArray[np.int64],
+    at_us: int,
     dt_s: float,
     view: SiteView,
 ) -> tuple[list[Finding], Watch]:
@@ -51,13 +69,16 @@ def learned(
     before = watch.drift
     if before.calibrated != view.calibrated:
         before = drifts.of_cameras(before, view.cameras, view.cameras, view.calibrated)
-    drift = drifts.watched(before, raw, crowd, owner, dt_s)
-    told, skews = _skews_told(clocks.learned(watch.skews, raw, sightings, crowd, owner, dt_s), view)
+    drift = drifts.watched(before, raw, sightings, crowd, owner, dt_s, view)
+    told, skews = _skews_told(clocks.learned(watch.skews, raw, sightings, crowd, owner, at_us, dt_s), view)
     return told + _drifts_told(before, drift, view), Watch(skews, drift)
 
 
 def _skews_told(skews: Skews, view: SiteView) -> tuple[list[Finding], Skews]:
-    news = np.flatnonzero(np.abs(skews.applied_us - skews.told_us) >= clocks.TOLD_S * 1e6)
+    least_us = clocks.TOLD_S * 1e6
+    # Not at every step on the way there.
+    there = np.abs(skews.applied_us - skews.wanted_us) < least_us
+    news = np.flatnonzero(there & (np.abs(skews.applied_us - skews.told_us) >= least_us))
     if not len(news):
         return [], skews
     skew_s, sigma_s = clocks.estimate(skews)

@@ -93,8 +93,9 @@ def step(
     alignment = admit(state.alignment, event, view.rhythm)
     if alignment is state.alignment:
         return [], state
-    ticks, alignment = close(alignment, view.rhythm)
-    decided, state = _run(msgspec.structs.replace(state, alignment=alignment), ticks, view)
+    watch = camera_watch.late(state.watch, event, state.alignment.closed_us, view)
+    ticks, alignment = close(alignment, camera_watch.rhythm(watch, view))
+    decided, state = _run(msgspec.structs.replace(state, alignment=alignment, watch=watch), ticks, view)
     if event.camera in view.rhythm.cameras and silent(alignment, view.rhythm):
         settled, state = _settled(state, view)
         left, state = _abandoned(state, event, view)
@@ -198,7 +199,7 @@ def _tick(
     )  # fmt: skip
     owner_uid = np.where(owner >= 0, crowd.uid[owner] if len(crowd) else 0, 0)
     lives, seen = _lived(lives, sightings, owner_uid, view)
-    told, watch = camera_watch.learned(state.watch, raw, sightings, crowd, owner, news_s, view)
+    told, watch = camera_watch.learned(state.watch, raw, sightings, crowd, owner, tick.at_us, news_s, view)
     after = msgspec.structs.replace(
         state, at_us=tick.at_us, first_us=first_us, crowd=lives.crowd,
         bindings=dict(lives.bindings), gallery=lives.gallery, memory=lives.memory, album=lives.album,

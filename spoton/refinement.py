@@ -23,6 +23,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+WEAK = 1.25
+"""A camera that disagrees with the others so many times as much as usual is weak."""
+WEAK_M = 0.35
+"""And by so much: less is what boxes lean by in each view, which is learnt and taken out while it runs."""
+
+_LEAST = 40
 _ROUNDS = 12
 _HUBER = 1.5
 _ANCHOR_M = 0.5
@@ -56,9 +62,10 @@ class FootPoints:
 
 
 class Apart(NamedTuple):
-    """Distances (K,) m from the middle of the other cameras' places; nan where a pixel has no place."""
+    """Distances (K,) from the middle of the other cameras' places, m and standard deviations; nan without a place."""
 
     distance_m: Floats
+    sigmas: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,41 @@ def apart(points: FootPoints, views: Sequence[View]) -> Apart:
     rest[alone] = np.eye(2)
     pull = drawn[points.group] - np.einsum("kij,kj->ki", informed, place)
     others = np.linalg.solve(rest, pull[:, :, None])[:, :, 0]
-    return Apart(np.where(alone, np.nan, np.linalg.norm(place - others, axis=1)))
+    off = place - others
+    cov = np.linalg.inv(rest) + np.linalg.inv(np.where(alone[:, None, None], np.eye(2), informed))
+    sigmas = np.sqrt(np.einsum("ki,kij,kj->k", off, np.linalg.inv(cov), off))
+    return Apart(np.where(alone, np.nan, np.linalg.norm(off, axis=1)), np.where(alone, np.nan, sigmas))
+
+
+def disagreement(points: FootPoints, views: Sequence[View]) -> Floats:
+    """Of each camera (C,) the median distance from the others in standard deviations; 0 where there are few points."""
+    return _medians(points, apart(points, views).sigmas, len(views))
+
+
+def _medians(points: FootPoints, values: Floats, cameras: int) -> Floats:
+    known = np.isfinite(values)
+    each = [values[known & (points.camera == camera)] for camera in range(cameras)]
+    return np.array([float(np.median(some)) if len(some) >= _LEAST else 0.0 for some in each])
+
+
+def pulled(points: FootPoints, views: Sequence[View]) -> tuple[list[int], list[View]]:
+    """Which cameras are weak, the weakest first, and all views after these were moved to where the others agree.
+
+    A camera is weak that disagrees ``WEAK`` times as much as usual, and by ``WEAK_M``; it is moved, then who is weak is
+    asked again. The common floor is that of the others: at most a third, of three cameras one, is moved.
+    """
+    free: list[int] = []
+    now = list(views)
+    while len(free) < max(1, len(views) // 3):
+        distance_m, sigmas = (_medians(points, values, len(views)) for values in apart(points, now))
+        sigmas[free] = 0.0
+        held = sigmas[sigmas > 0.0]
+        off = np.where(distance_m >= WEAK_M, sigmas, 0.0)
+        if len(held) < 2 or off.max() < WEAK * np.median(held):
+            break
+        free.append(int(off.argmax()))
+        now = refined(points, views, free)
+    return free, now
 
 
 def middles(points: FootPoints, views: Sequence[View]) -> Floats:

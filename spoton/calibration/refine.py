@@ -21,16 +21,18 @@ from spoton.events import DetectionEvent, PeopleDetected, PeopleLocated
 from spoton.offline.footage import from_text
 from spoton.offline.recordings import detection_files
 from spoton.offline.track import Looked, tracked
-from spoton.refinement import FootPoints, View, apart, middles, refined
+from spoton.refinement import FootPoints, View, apart, disagreement, middles, pulled, refined
 from spoton.site import Site
 
 BLOCK_S = 10.0
 """Every second block of so many seconds is held out."""
-ROUNDS = 1
-"""Who is whom is decided again by the refined calibrations, and refined again."""
 
 _EDGE_PX = 3.0
 _LEAST = 40
+_BETTER = 0.95
+"""What is left of a disagreement must be less than so much of it."""
+_JOINED = 0.98
+"""And at least so many foot points must still be joined across cameras."""
 _FOOT_NOISE, _SIDE_NOISE, _PIXEL = 0.05, 0.03, 1.0
 
 
@@ -40,6 +42,7 @@ class Refined:
 
     joined_before, joined_after: held-out foot points that identities of each site join across cameras. shift_m: median
     distance by which people's places, of all cameras together, moved: cameras cannot tell where their common floor is.
+    weak: cameras that were to be moved; moved: those of them that were, all others are as before.
     """
 
     before: Site
@@ -48,6 +51,8 @@ class Refined:
     joined_before: int
     joined_after: int
     shift_m: float
+    weak: tuple[str, ...]
+    moved: tuple[str, ...]
 
 
 def events_of(path: Path) -> list[DetectionEvent]:
@@ -81,9 +86,10 @@ def detections_of(site_path: Path, folder: Path, fps: float | None) -> list[Dete
 
 
 def refine(site: Site, happened: Sequence[DetectionEvent], chosen: str | None) -> Refined:
-    """Refine one camera against all others, or all against each other.
+    """Refine one camera against all others, or all that are weak against those that agree; two, against each other.
 
-    Raises InputError when too few people are seen by several cameras.
+    What does not bring a camera nearer to the others on the held-out blocks as well is not done. Raises InputError
+    when too few people are seen by several cameras.
     """
     names = sorted(camera.name for camera in site.cameras if camera.calibration is not None)
     if chosen is not None and chosen not in names:
@@ -95,16 +101,37 @@ def refine(site: Site, happened: Sequence[DetectionEvent], chosen: str | None) -
             f"only {len(first.group)} foot points of people whom several cameras see",
             remedy="give a longer recording, or calibrate by points until the cameras see the same people",
         )
-    free = [names.index(chosen)] if chosen else list(range(len(names)))
-    now, points = site, first
-    for _ in range(ROUNDS):
-        learnt = points.only(~_held_out(points))
-        now = _with_views(now, names, refined(learnt, _views(now, names), free))
-        points = joined(now, happened)
+    views, learnt = _views(site, names), first.only(~held)
+    if chosen is not None or len(names) == 2:
+        free = [names.index(chosen)] if chosen else [0, 1]
+        there = refined(learnt, views, free)
+    else:
+        free, there = pulled(learnt, views)
+    moved = _proven(first.only(held), views, there, free)
+    now = _with_views(site, names, [there[k] if k in moved else view for k, view in enumerate(views)])
+    points = joined(now, happened) if moved else first
+    if _held_out(points).sum() < _JOINED * held.sum():
+        now, points, moved = site, first, []
     every = first.only(_held_out(first))
-    was, there = (middles(every, _views(one, names)) for one in (site, now))
-    shift = round(float(np.median(np.linalg.norm(there - was, axis=1))), 3)
-    return Refined(site, now, _compared(first, site, now, names), int(held.sum()), int(_held_out(points).sum()), shift)
+    before, after = (middles(every, _views(one, names)) for one in (site, now))
+    shift = round(float(np.median(np.linalg.norm(after - before, axis=1))), 3)
+    return Refined(
+        site, now, _compared(first, site, now, names), int(held.sum()), int(_held_out(points).sum()), shift,
+        tuple(names[k] for k in free), tuple(names[k] for k in sorted(moved)),
+    )  # fmt: skip
+
+
+def _proven(held: FootPoints, before: Sequence[View], after: Sequence[View], free: Sequence[int]) -> list[int]:
+    """Which of the cameras ``free`` are nearer to the others on blocks that nothing was learnt from."""
+    kept = list(free)
+    while kept:
+        views = [after[k] if k in kept else view for k, view in enumerate(before)]
+        was, now = disagreement(held, before), disagreement(held, views)
+        worse = [k for k in kept if now[k] > _BETTER * was[k]]
+        if not worse:
+            break
+        kept = [k for k in kept if k not in worse]
+    return kept
 
 
 def joined(site: Site, happened: Sequence[DetectionEvent]) -> FootPoints:
@@ -202,6 +229,8 @@ def as_json(result: Refined) -> dict[str, Any]:
         "joined_before": result.joined_before,
         "joined_after": result.joined_after,
         "shift_m": result.shift_m,
+        "weak": list(result.weak),
+        "moved": list(result.moved),
     }
 
 
@@ -217,4 +246,5 @@ def render(result: Refined, console: Console) -> None:
         table.add_row(row["camera"], str(row["points"]), *cells)
     console.print(table)
     console.print(f"foot points joined across cameras: {result.joined_before} before, {result.joined_after} after")
+    console.print(f"weak: {', '.join(result.weak) or 'none'}; moved: {', '.join(result.moved) or 'none'}")
     console.print(f"people's places moved by {result.shift_m:.3f} m (median)")

@@ -75,8 +75,12 @@ class FloorTracks:
     places: list[tuple[int, int, float, float]] = field(default_factory=list)
 
     def add(self, event: PeopleLocated) -> None:
-        """Take in the next tick; its frame is that of the camera that is furthest on."""
-        frame = max(event.frames.values(), default=-1) + 1
+        """Take in the next tick; its frame is that which most of its cameras are at, or are past.
+
+        Where one camera's clock is off, its frame of the same moment has another number.
+        """
+        frames = sorted(event.frames.values())
+        frame = frames[len(frames) // 2] + 1 if frames else 0
         if frame <= self.last_frame:
             return
         self.last_frame = frame
