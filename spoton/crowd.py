@@ -38,7 +38,8 @@ class Crowd(msgspec.Struct, frozen=True):
     """State of N people on a floor seen by C cameras; arrays are never changed in place.
 
     uid, number: (N,); number 0 until confirmed. mean: (N, 5) x, y m, vx, vy m/s, height m. cov: (N, 5, 5). belief: (N,)
-    log odds that the person is there. born_us, seen_us: (N,). shown_us: (N, C) when each camera saw the person last.
+    log odds that the person is there. born_us, seen_us: (N,); born_m:
+    (N, 2) where they were seen first. shown_us: (N, C) when each camera saw the person last.
     home: (N,) the camera that the person is reckoned to, -1 none.
     """
 
@@ -48,6 +49,7 @@ class Crowd(msgspec.Struct, frozen=True):
     cov: Floats
     belief: Floats
     born_us: Ints
+    born_m: Floats
     seen_us: Ints
     shown_us: Ints
     home: Ints
@@ -61,7 +63,7 @@ def nobody(cameras: int) -> Crowd:
     none = np.zeros(0, dtype=np.int64)
     return Crowd(
         uid=none, number=none, mean=np.zeros((0, 5)), cov=np.zeros((0, 5, 5)), belief=np.zeros(0), born_us=none,
-        seen_us=none, shown_us=np.zeros((0, cameras), dtype=np.int64), home=none,
+        born_m=np.zeros((0, 2)), seen_us=none, shown_us=np.zeros((0, cameras), dtype=np.int64), home=none,
     )  # fmt: skip
 
 
@@ -77,7 +79,7 @@ def newborn(uids: Sequence[int], place_m: Floats, cov_m2: Floats, at_us: int, ca
     now = np.full(count, at_us, dtype=np.int64)
     return Crowd(
         uid=np.array(uids, dtype=np.int64), number=np.zeros(count, dtype=np.int64), mean=mean, cov=cov,
-        belief=np.zeros(count), born_us=now, seen_us=now,
+        belief=np.zeros(count), born_us=now, born_m=place_m[:, :2].copy(), seen_us=now,
         shown_us=np.full((count, cameras), NEVER_US, dtype=np.int64), home=np.full(count, -1, dtype=np.int64),
     )  # fmt: skip
 

@@ -157,6 +157,7 @@ def _because(evidence: Evidence) -> str:
         _held("Mahalanobis squared", evidence.mahalanobis, evidence.mahalanobis_gate),
         _held("looks", evidence.appearance, evidence.appearance_gate),
         _held("unseen for", evidence.gap_s, None, " s"),
+        None if evidence.probability is None else f"{evidence.probability:.0%} likely",
         _held("walking time", evidence.walk, evidence.walk_gate, " sigma"),
         f"by {evidence.by}" if evidence.by else "",
         evidence.who,

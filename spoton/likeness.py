@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 SPOILT, MISTAKEN = 0.05, 0.001
 """So many impressions do not look like the person they are of, and so many look like another."""
-ENOUGH_SAME, ENOUGH_OTHER = 30.0, 200.0
+ENOUGH_SAME, ENOUGH_OTHER = 15.0, 100.0
 """Fewer distances than these say nothing yet."""
 BINS = 64
 _LEAST, _MOST = 1e-3, 2.0
@@ -27,26 +27,35 @@ _MEMORY = 5000.0
 _SMOOTH = np.exp(-0.5 * ((_MIDDLE[:, None] - _MIDDLE) / 0.15) ** 2)
 _SMOOTH /= _SMOOTH.sum(axis=0)
 _NARROWEST = 0.1
+_USUAL = {"histogram": 0.2, "osnet": 0.45}
+_USUAL_OF_MOST = 0.5
+"""Where as large a share of the same people lies beyond as of different people below (``spoton bench embedders``)."""
 _WORTH = 10.0
 """Where few distances were counted, they are taken to be normal in their logarithm: as much as so many say."""
 
 
 class Likeness(msgspec.Struct, frozen=True):
-    """How often each cosine distance was seen, (BINS,) by its logarithm: of the same people, and of different ones."""
+    """How often each cosine distance was seen, (BINS,) by its logarithm: of the same people, and of different ones.
+
+    table: (BINS,) what each says, falling; empty while that is not known.
+    """
 
     same: Floats = msgspec.field(default_factory=lambda: np.zeros(BINS))
     other: Floats = msgspec.field(default_factory=lambda: np.zeros(BINS))
+    table: Floats = msgspec.field(default_factory=lambda: np.zeros(0))
 
     @property
     def known(self) -> bool:
         """Whether enough has been seen to say anything, and the same people look more alike than others."""
-        enough = self.same.sum() >= ENOUGH_SAME and self.other.sum() >= ENOUGH_OTHER
-        return bool(enough and self.same @ _MIDDLE / self.same.sum() < self.other @ _MIDDLE / self.other.sum())
+        return len(self.table) > 0
 
 
 def learned(likeness: Likeness, same: Floats, other: Floats) -> Likeness:
     """With cosine distances (K,) of the same people and (L,) of different ones."""
-    return Likeness(_with(likeness.same, same), _with(likeness.other, other))
+    mine, theirs = _with(likeness.same, same), _with(likeness.other, other)
+    if mine.sum() < ENOUGH_SAME or theirs.sum() < ENOUGH_OTHER or _mean(mine) >= _mean(theirs):
+        return Likeness(mine, theirs)
+    return Likeness(mine, theirs, _table(_shares(mine), _shares(theirs)))
 
 
 def evidence(likeness: Likeness, apart: Floats) -> Floats:
@@ -56,28 +65,43 @@ def evidence(likeness: Likeness, apart: Floats) -> Floats:
     """
     if not likeness.known:
         return np.zeros_like(apart)
-    told: Floats = _table(likeness)[_bin(apart)]
+    told: Floats = likeness.table[_bin(apart)]
     return told
 
 
-def gate(likeness: Likeness, default: float) -> float:
-    """The distance that the same and different people have equally often; ``default`` while nothing is known."""
-    if not likeness.known:
-        return default
-    return float(np.exp(_EDGES[int((_table(likeness) > 0.0).sum())]))
+def usual_gate(model: str, given: float | None) -> float:
+    """The distance beyond which two looks are rather of different people: ``given``, else the usual one of a model."""
+    return given if given is not None else _USUAL.get(model, _USUAL_OF_MOST)
 
 
-def _table(likeness: Likeness) -> Floats:
-    """(BINS,) what each distance says."""
-    mine, theirs = _shares(likeness.same), _shares(likeness.other)
+def gate(likeness: Likeness, model: str, given: float | None) -> float:
+    """The distance that the same and different people have equally often: as given, as learnt, or as is usual."""
+    if given is not None or not likeness.known:
+        return usual_gate(model, given)
+    return float(np.exp(_EDGES[int((likeness.table > 0.0).sum())]))
+
+
+def _table(mine: Floats, theirs: Floats) -> Floats:
+    """(BINS,) the likelihood ratio's logarithm, falling: neighbours that rise are pooled (pool adjacent violators, Ayer
+    et al., Annals of Mathematical Statistics 1955).
+    """
     mine, theirs = (1 - SPOILT) * mine + SPOILT * theirs, (1 - MISTAKEN) * theirs + MISTAKEN * mine
-    falling: Floats = np.minimum.accumulate(np.log(mine / theirs))
-    return falling
+    pools: list[tuple[float, float, int]] = []
+    for one, other in zip(mine.tolist(), theirs.tolist(), strict=True):
+        pool = (one, other, 1)
+        while pools and pools[-1][0] * pool[1] <= pool[0] * pools[-1][1]:
+            before = pools.pop()
+            pool = (before[0] + pool[0], before[1] + pool[1], before[2] + pool[2])
+        pools.append(pool)
+    return np.repeat([np.log(one / other) for one, other, _ in pools], [count for *_, count in pools])
+
+
+def _mean(count: Floats) -> float:
+    return float(count @ _MIDDLE / count.sum())
 
 
 def _shares(count: Floats) -> Floats:
-    total = count.sum()
-    mean = count @ _MIDDLE / total
+    total, mean = count.sum(), _mean(count)
     sigma = max(float(np.sqrt(count @ (_MIDDLE - mean) ** 2 / total)), _NARROWEST)
     usual = np.exp(-0.5 * ((_MIDDLE - mean) / sigma) ** 2)
     shares: Floats = (_SMOOTH @ count + _WORTH * usual / usual.sum() + 1e-6) / (total + _WORTH)

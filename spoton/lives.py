@@ -221,7 +221,8 @@ def _returned(lives: Lives, uid: int, view: SiteView) -> Lives | None:
     lost = (crowd.number > 0) & (crowd.seen_us < crowd.born_us[row])
     apart = np.hypot(*(crowd.mean[:, :2] - crowd.mean[row, :2]).T)
     far = np.minimum(thresholds.gate_m + _RETURN_M_S * gap_s, _FARTHEST_RETURN_M)
-    gate, known = thresholds.appearance_gate, lives.album.likeness.known
+    known = lives.album.likeness.known
+    gate = likeness.usual_gate(lives.gallery.model, thresholds.appearance_gate)
     best: tuple[float, int, float | None] | None = None
     for k in np.flatnonzero(lost & (apart <= far)).tolist():
         looks = looks_apart(lives.gallery, int(crowd.uid[k]), uid)
@@ -298,9 +299,14 @@ def _evidence(lives: Lives, row: int, sightings: Sightings, m: int, view: SiteVi
         mahalanobis=_rounded(d2[0]),
         mahalanobis_gate=MAHALANOBIS_GATE if d2[0] <= MAHALANOBIS_GATE else STICKY_GATE,
         appearance=_rounded(looks),
-        appearance_gate=None if looks is None else view.site.thresholds.appearance_gate,
+        appearance_gate=None if looks is None else _rounded(looks_gate(lives, view)),
         by="place",
     )
+
+
+def looks_gate(lives: Lives, view: SiteView) -> float:
+    """The cosine distance beyond which two looks are rather of different people."""
+    return likeness.gate(lives.album.likeness, lives.gallery.model, view.site.thresholds.appearance_gate)
 
 
 def handed_over(lives: Lives, view: SiteView, seen: Mapping[int, list[TrackRef]]) -> Lives:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MOST = 256
+MOST = 128
 """So many are remembered, those who left last."""
 KEEP_US = 3_600_000_000
 """For an hour: people change their clothes, and with every person remembered a mistake becomes more likely."""

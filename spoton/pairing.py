@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spoton import geometry
 from spoton.association import assign_pairs
+from spoton.likeness import usual_gate
 from spoton.site import Thresholds
 from spoton.track_state import LEAST_PX, MEASURED, State, measured_variance
 
@@ -123,7 +124,8 @@ def with_looks(
     mine, theirs = state.looks[pairs.track[both]], looks[pairs.box[both]]
     cosine = np.einsum("ed,ed->e", mine.astype(np.float64), theirs.astype(np.float64))
     cost = pairs.cost.copy()
-    cost[both] += LOOKS_WEIGHT * (np.clip((1.0 - cosine) / thresholds.appearance_gate, 0.0, 2.0) - 1.0)
+    gate = usual_gate(state.model, thresholds.appearance_gate)
+    cost[both] += LOOKS_WEIGHT * (np.clip((1.0 - cosine) / gate, 0.0, 2.0) - 1.0)
     return replace(pairs, cost=cost)
 
 

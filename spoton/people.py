@@ -152,8 +152,8 @@ def _corrected(
     lives = site.lives
     after = msgspec.structs.replace(
         state, crowd=lives.crowd, bindings=dict(lives.bindings), gallery=lives.gallery, memory=lives.memory,
-        album=lives.album, close=dict(lives.close), apart=lives.apart, next_uid=site.next_uid, last_number=lives.last_number,
-        merged=dict(site.merged), waiting=state.waiting[len(due) :],
+        album=lives.album, close=dict(lives.close), apart=lives.apart, next_uid=site.next_uid,
+        last_number=lives.last_number,        merged=dict(site.merged), waiting=state.waiting[len(due) :],
     )  # fmt: skip
     return lives.found, after
 
@@ -243,7 +243,7 @@ def _recognised(
     tied, tie, pinned = ties(state.bindings, crowd, sightings, view.cameras)
     active = tick.at_us - crowd.seen_us <= active_us
     found = candidates(crowd, sightings, tied, tie, active, thresholds.gate_m, pinned)
-    gate = likeness.gate(state.album.likeness, thresholds.appearance_gate)
+    gate = likeness.gate(state.album.likeness, sightings.looks_by, thresholds.appearance_gate)
     looks = alike(state.gallery, crowd, sightings, *found[:2], gate)
     owner = assign_known(crowd, sightings, found, looks, news_s)
     crowd = fuse(crowd, sightings, owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +69,8 @@ def with_cameras(state: PeopleState, cameras: tuple[str, ...]) -> PeopleState:
 
 
 def _array_out(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype == np.bool_:
+        return (value.dtype.str, value.shape, np.packbits(value).tobytes())
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
     raise NotImplementedError(f"cannot pack {type(value).__name__}")
@@ -75,6 +78,9 @@ def _array_out(value: Any) -> Any:
 
 def _array_in(_: type, value: Any) -> Any:
     dtype, shape, data = value
+    if dtype == np.dtype(np.bool_).str:
+        bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), count=math.prod(shape))
+        return bits.reshape(shape).astype(np.bool_)
     return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
 
 

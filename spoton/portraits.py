@@ -16,6 +16,7 @@ from spoton.association import near_pairs
 from spoton.crowd import Crowd
 from spoton.likeness import Likeness
 from spoton.sightings import Sightings
+from spoton.walking import Pace, Way
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -59,8 +60,8 @@ class Impressions(msgspec.Struct, frozen=True):
 
 
 class Album(msgspec.Struct, frozen=True):
-    """Portraits and impressions by one embedder, what its distances say, and which numbers were near each other when
-    last, the lower first.
+    """Portraits and impressions by one embedder, what its distances say, which numbers were near each other when last,
+    the lower first, and how long people take to walk.
     """
 
     model: str = ""
@@ -68,6 +69,7 @@ class Album(msgspec.Struct, frozen=True):
     impressions: Impressions = msgspec.field(default_factory=lambda: no_impressions(0))
     likeness: Likeness = Likeness()
     met: dict[tuple[int, int], int] = {}
+    walks: Mapping[Way, Pace] = {}
 
 
 def no_portraits(dim: int) -> Portraits:
@@ -159,7 +161,7 @@ def only(portraits: Portraits, keep: NDArray[np.bool_]) -> Portraits:
 
 
 def drawn(
-    portraits: Portraits, number: Ints, impression: Floats, count: Ints, at_us: int, sure_us: Ints, anew: NDArray[np.bool_]
+    portraits: Portraits, number: Ints, impression: Floats, count: Ints, at_us: int, sure_us: Ints, anew: Bools
 ) -> Portraits:
     """The portraits with impressions (R, D) of ``count`` looks (R,) that are of these numbers (R,).
 

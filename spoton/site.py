@@ -84,7 +84,8 @@ class Thresholds:
     to start, or twice with scores that leave little doubt. lost_after_s: a track unseen for this long ends. tick_hz:
     floor ticks per second, None: the fastest camera's rate, at most 10. late_s: how long a tick waits for a camera.
     gate_m: farthest two views of one person may fall apart on the floor. leave_after_s: a person unseen for this long
-    has left. appearance_gate: cosine distance above which two looks are different people. recognise_p: how
+    has left. appearance_gate: cosine distance above which two looks are different people, None: what is usual of
+    the embedder, and then what is learnt on site. recognise_p: how
     likely it must be by looks, 0.5 to 1, that somebody is another than they were taken for; 1: never.
     look_again_s: a track's look is taken again after this long.
     """
@@ -97,7 +98,7 @@ class Thresholds:
     late_s: float = 0.5
     gate_m: float = 1.0
     leave_after_s: float = 5.0
-    appearance_gate: float = 0.5
+    appearance_gate: float | None = None
     recognise_p: float = 0.8
     look_again_s: float = 0.5
     max_reprojection_m: float = 2.0

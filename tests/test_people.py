@@ -26,7 +26,6 @@ from spoton.events import (
     PersonAppeared,
     PersonHandedOver,
     PersonLeft,
-    PersonReturned,
     PersonsMerged,
     PersonSplit,
     TrackAssigned,
@@ -350,36 +349,6 @@ def test_a_person_who_stays_away_has_left_and_comes_back_as_another() -> None:
     assert not [t for t in ticks_of(decided) if 3_000_000 < t.at < 5_000_000 and t.people]
 
 
-@pytest.mark.parametrize(
-    ("gate", "expected"),
-    [
-        pytest.param(0.0, {"PersonAppeared": 3, "PersonLeft": 2, "PersonReturned": 0}, id="nobody is recalled"),
-        pytest.param(0.1, {"PersonAppeared": 2, "PersonLeft": 2, "PersonReturned": 1}, id="by looks"),
-    ],
-)
-def test_whoever_left_and_looks_like_nobody_else_is_the_same_person_again(
-    gate: float, expected: dict[str, int]
-) -> None:
-    """One of two comes back elsewhere, after both have left."""
-    site = plaza(leave_after_s=2.0, recall_gate=gate)
-    both = np.tile([[6.0, 4.5], [9.0, 6.0]], (20, 1, 1))
-    nobody = np.full((40, 2, 2), 500.0)
-    one = np.tile([[8.0, 5.0], [500.0, 500.0]], (20, 1, 1))
-    events = in_time(stream(site, np.concatenate([both, nobody, one]), looks=True))
-    decided = run(site, [_renamed(event, 100) if event.frame >= 60 else event for event in events])
-    told = kinds(decided)
-    assert {name: told[name] for name in expected} == expected
-    names = [event.person for event in decided if isinstance(event, PersonAppeared)]
-    ids = {one.person for tick in ticks_of(decided)[-5:] for one in tick.people}
-    assert ids == {names[0] if gate else names[2]}
-    for event in decided:
-        if isinstance(event, PersonReturned):
-            assert (event.person, event.number) == (names[0], 1)
-            assert event.evidence.by == "looks"
-            assert event.evidence.gap_s == pytest.approx(4.1, abs=0.05)
-            assert event.evidence.distance_m == pytest.approx(2.06, abs=0.2)
-
-
 def test_a_person_who_is_back_in_time_keeps_the_identity_also_under_new_tracks() -> None:
     site = plaza(leave_after_s=5.0)
     away = stream(site, np.tile([6.0, 4.5], (20, 1, 1)))
@@ -596,7 +565,8 @@ def test_a_floor_turned_and_shifted_keeps_its_people(turn: float, x_m: float, y_
             assert (b.x_m, b.y_m) == pytest.approx((c * a.x_m - s * a.y_m + x_m, s * a.x_m + c * a.y_m + y_m), abs=1e-3)
 
 
-def test_memory_stays_with_those_who_are_there() -> None:
+def test_memory_stays_with_those_who_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoton.memory.MOST", 6)
     site = plaza(leave_after_s=1.0)
     view, state = people.site_view(site), people.initial(site)
     sizes = []

@@ -72,8 +72,8 @@ def _described(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(root / np.linalg.norm(root, axis=1, keepdims=True), dtype=np.float32)
 
 
-def _nearest(position: Floats, bins: int, *, ring: bool) -> list[tuple[NDArray[np.intp], Floats]]:
-    """The two nearest of ``bins`` of each position in [0, 1], and how much of a vote each gets; hue closes to a ring."""
+def _nearest(position: NDArray[Any], bins: int, *, ring: bool) -> list[tuple[NDArray[np.intp], Floats]]:
+    """The two nearest of ``bins`` of each position in [0, 1], and the share of each; hue closes to a ring."""
     along = position * (bins if ring else bins - 1)
     low = np.minimum(np.floor(along).astype(np.intp), bins - 1 if ring else bins - 2)
     part: Floats = along - low
@@ -86,7 +86,8 @@ def _shares(votes: list[tuple[NDArray[np.intp], Floats]], count: int, columns: A
     row = np.repeat(np.arange(count * bands), _BAND)[:, None] * BINS
     table = np.zeros(count * bands * BINS)
     for bin_, share in votes:
-        table += np.bincount((row + bin_[:, columns]).ravel(), (share[:, columns] * weight).ravel(), minlength=len(table))
+        bins, shares = row + bin_[:, columns], share[:, columns] * weight
+        table += np.bincount(bins.ravel(), shares.ravel(), minlength=len(table))
     middle = (np.arange(bands) + 0.5) * STRIPES / bands
     reach = np.maximum(0.0, 1.0 - np.abs(middle - (np.arange(STRIPES) + 0.5)[:, None]))
     stripes = reach @ table.reshape(count, bands, BINS)

@@ -1,0 +1,220 @@
+"""Who is who by their looks, where places alone do not say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from spoton import people, portraits
+from spoton.events import (
+    Embedding,
+    Event,
+    PeopleDetected,
+    PeopleLocated,
+    PersonAppeared,
+    PersonReturned,
+    PersonsMerged,
+    TrackReassigned,
+)
+from spoton.site import Site
+from tests.test_people import in_time, kinds, plaza, run, stream
+
+Floats = NDArray[np.float64]
+AWAY = (500.0, 500.0)
+FRAMES = 700
+LEAVES, RETURNS = 300, 400
+SIX = np.array([[2.0, 2.0], [4.5, 6.5], [6.0, 2.5], [7.5, 6.0], [9.0, 3.0], [10.0, 6.5]])
+"""Where everyone walks up and down, too far from each other to be mistaken."""
+
+
+def apart(frames: int = FRAMES) -> Floats:
+    """(frames, 6, 2) metres."""
+    sway = 0.5 * np.sin(np.arange(frames) / 12.0)
+    return SIX + np.stack([sway, np.zeros(frames)], axis=1)[:, None]
+
+
+def noisy(events: list[PeopleDetected], look_of: Callable[[int, int, str], int | None]) -> list[PeopleDetected]:
+    """The events with looks: look_of(track, frame, camera) says like whom, None for no look; no two looks are equal."""
+    chance, after = np.random.default_rng(3), []
+    for event in events:
+        embeddings = []
+        for row, track in enumerate(event.tracks):
+            who = look_of(track, event.frame, event.camera) if event.frame % 5 == 0 else None
+            if who is not None:
+                look = np.random.default_rng(who).normal(size=32) + 0.25 * chance.normal(size=32)
+                data = (look / np.linalg.norm(look)).astype("<f2").tobytes()
+                embeddings.append(Embedding(row=row, model="test", data=data))
+        after.append(msgspec.structs.replace(event, embeddings=embeddings))
+    return after
+
+
+def watched(site: Site, walks: Floats, look_of: Callable[[int, int, str], int | None], anew: int = 0) -> list[Event]:
+    """What is decided of people who walk so. anew: frame from which track 1 is track 101."""
+    events = [event for event in in_time(stream(site, walks)) if isinstance(event, PeopleDetected)]
+    if anew:
+        events = [
+            msgspec.structs.replace(event, tracks=[101 if one == 1 else one for one in event.tracks])
+            if event.frame >= anew
+            else event
+            for event in events
+        ]
+    return run(site, noisy(events, look_of))
+
+
+def who_is_at(decided: list[Event], place_m: Floats) -> set[int]:
+    """The numbers that were within a metre of a place in the last three seconds."""
+    ticks = [event for event in decided if isinstance(event, PeopleLocated)][-30:]
+    there = [one for tick in ticks for one in tick.people]
+    return {one.number for one in there if np.hypot(one.x_m - place_m[0], one.y_m - place_m[1]) < 1.0}
+
+
+def person_at(decided: list[Event], place_m: Floats) -> int:
+    """Who appeared there first."""
+    born = [event for event in decided if isinstance(event, PersonAppeared)]
+    return min(born, key=lambda event: np.hypot(event.x_m - place_m[0], event.y_m - place_m[1])).number
+
+
+def gone_and_back() -> Floats:
+    """Everyone walks; the first is away for ten seconds, and comes back elsewhere."""
+    walks = apart()
+    walks[LEAVES:RETURNS, 0] = AWAY
+    walks[RETURNS:, 0] += np.array([1.5, 2.0])
+    return walks
+
+
+def test_whoever_comes_back_is_known_by_their_looks() -> None:
+    site = plaza(leave_after_s=2.0)
+    decided = watched(site, gone_and_back(), lambda track, frame, camera: track % 100, anew=RETURNS)
+    first, place = person_at(decided, SIX[0]), SIX[0] + np.array([1.5, 2.0])
+    assert who_is_at(decided, place) == {first}
+    back = [event for event in decided if isinstance(event, PersonReturned)]
+    merged = [event for event in decided if isinstance(event, PersonsMerged)]
+    assert [event.number for event in back] == [first]
+    assert [(event.person, len(event.tracks) > 0) for event in merged] == [(back[0].person, True)]
+    told = back[0].evidence
+    assert told.by == "looks"
+    assert told.appearance < told.appearance_gate
+    assert told.probability >= 0.8
+    assert told.distance_m == pytest.approx(2.5, abs=0.8)
+    assert told.gap_s == pytest.approx((RETURNS - LEAVES) / 10, abs=0.2)
+    assert RETURNS / 10 + 1.0 <= back[0].at / 1e6 <= RETURNS / 10 + 3.0
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "look_of"),
+    [
+        pytest.param({}, lambda track, frame, camera: track, id="who comes looks like nobody"),
+        pytest.param({}, lambda track, frame, camera: None, id="no looks are taken"),
+        pytest.param({"recognise_p": 1.0}, lambda track, frame, camera: track % 100, id="it is turned off"),
+    ],
+)
+def test_whoever_is_not_known_is_new(
+    thresholds: dict[str, float], look_of: Callable[[int, int, str], int | None]
+) -> None:
+    site = plaza(leave_after_s=2.0, **thresholds)
+    decided = watched(site, gone_and_back(), look_of, anew=RETURNS)
+    assert kinds(decided)["PersonAppeared"] == 7
+    assert kinds(decided)["PersonReturned"] == kinds(decided)["PersonsMerged"] == 0
+    assert who_is_at(decided, SIX[0] + np.array([1.5, 2.0])) == {7}
+
+
+def test_nobody_is_recalled_from_farther_than_they_can_walk() -> None:
+    site = plaza(leave_after_s=2.0)
+    walks = apart()
+    walks[LEAVES : LEAVES + 25, 0] = AWAY
+    walks[LEAVES + 25 :, 0] += np.array([8.5, 6.0])
+    decided = watched(site, walks, lambda track, frame, camera: track % 100, anew=LEAVES + 25)
+    assert kinds(decided)["PersonReturned"] == 0
+    assert who_is_at(decided, SIX[0] + np.array([8.5, 6.0])) == {7}
+
+
+def crossing() -> Floats:
+    """The first two meet where the way of both is half done, and to the eye of a tracker walk on."""
+    walks = apart()
+    along = np.clip((np.arange(FRAMES) - 230) / 120.0, 0.0, 1.0)[:, None]
+    start, end = np.array([2.0, 4.0]), np.array([9.0, 4.6])
+    walks[:, 0], walks[:, 1] = start + along * (end - start), end + along * (start - end) + (0.0, 0.5)
+    return walks
+
+
+def test_two_who_were_exchanged_while_they_stood_together_are_exchanged_back() -> None:
+    """They turn round where they meet: their tracks, and so their places, are those of the other from then on."""
+    site = plaza(leave_after_s=2.0)
+
+    def look_of(track: int, frame: int, camera: str) -> int:
+        return {1: 2, 2: 1}.get(track, track) if frame >= 290 else track
+
+    decided = watched(site, crossing(), look_of)
+    one, other = person_at(decided, np.array([2.0, 4.0])), person_at(decided, np.array([9.0, 4.6]))
+    moved = [event for event in decided if isinstance(event, TrackReassigned)]
+    assert {(event.number, event.track) for event in moved} == {(one, 2), (other, 1)}
+    assert {event.evidence.by for event in moved} == {"looks"}
+    # Each is where they turned back to.
+    assert who_is_at(decided, np.array([2.0, 4.5])) == {one}
+    assert who_is_at(decided, np.array([9.0, 4.6])) == {other}
+    assert kinds(decided)["PersonAppeared"] == 6
+
+
+def test_those_who_look_like_themselves_stay_who_they_are() -> None:
+    decided = watched(plaza(leave_after_s=2.0), crossing(), lambda track, frame, camera: track)
+    told = kinds(decided)
+    assert (told["PersonAppeared"], told["TrackReassigned"], told["PersonsMerged"], told["PersonSplit"]) == (6, 0, 0, 0)
+
+
+def test_people_who_never_met_are_not_exchanged_whatever_they_look_like() -> None:
+    """They change clothes, each into those of another at the far end."""
+    site = plaza(leave_after_s=2.0)
+    decided = watched(site, apart(), lambda track, frame, camera: 7 - track if frame >= 300 else track)
+    told = kinds(decided)
+    assert (told["PersonAppeared"], told["PersonsMerged"], told["PersonReturned"]) == (6, 0, 0)
+
+
+def test_what_is_known_of_looks_is_packed_with_the_rest() -> None:
+    """A state that is packed and read after every event decides the same."""
+    site = plaza(leave_after_s=2.0)
+    events = [event for event in in_time(stream(site, gone_and_back()[200:450])) if isinstance(event, PeopleDetected)]
+    events = noisy(events, lambda track, frame, camera: track)
+    view = people.site_view(site)
+    plain = packed = people.initial(site)
+    for event in events:
+        decided, plain = people.step(plain, event, view)
+        again, packed = people.step(people.unpack(people.pack(packed)), event, view)
+        assert again == decided
+    assert people.pack(plain) == people.pack(packed)
+    assert len(plain.album.portraits) >= 5
+
+
+def test_what_is_remembered_is_bounded_by_who_is_there() -> None:
+    """People come and go without end; portraits are of those there and those remembered."""
+    site = plaza(leave_after_s=1.0)
+    walks = np.full((240, 40, 2), 500.0)
+    for n in range(40):
+        walks[6 * n : 6 * n + 40, n] = SIX[n % 6]
+    state, view = people.initial(site), people.site_view(site)
+    events = [event for event in in_time(stream(site, walks)) if isinstance(event, PeopleDetected)]
+    for event in noisy(events, lambda track, frame, camera: track):
+        state = people.step(state, event, view)[1]
+        known = set(state.crowd.number.tolist()) | set(state.memory.number.tolist())
+        assert set(state.album.portraits.number.tolist()) <= known
+        assert set(state.album.impressions.uid.tolist()) <= set(state.crowd.uid.tolist())
+    assert Counter(state.album.portraits.number.tolist()).most_common(1)[0][1] == 1
+
+
+def test_a_portrait_grows_with_each_impression_and_keeps_unit_length() -> None:
+    drawn = portraits.no_portraits(4)
+    for n in range(3):
+        drawn = portraits.drawn(
+            drawn, np.array([2, 5]), np.eye(4)[[n, n + 1]], np.array([3, 3]), 10 * n, np.array([0, 7]),
+            np.array([False, False]),
+        )  # fmt: skip
+    assert drawn.number.tolist() == [2, 5]
+    assert drawn.count.tolist() == [9, 9]
+    assert drawn.since_us.tolist() == [0, 0]
+    assert drawn.sure_us.tolist() == [0, 7]
+    assert np.linalg.norm(drawn.look.astype(np.float64), axis=1) == pytest.approx(1.0, abs=1e-3)
+    assert (drawn.look[0, :3] > 0).all()
