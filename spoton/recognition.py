@@ -104,6 +104,8 @@ def _chosen(value: Floats, case: Case, album: Album, least: float) -> tuple[Ints
         chosen[rows] = columns
         changed = np.flatnonzero((chosen != own) & (chosen < known))
         certain = likely[every, chosen]
+        if not len(changed):
+            return chosen, certain
         certain[changed] = (likely[changed, :known] * _alike(album, chosen[changed], ALIKE)).sum(axis=1)
         doubtful = np.isin(every, changed) & (certain < least)
         if not doubtful.any():
