@@ -48,7 +48,8 @@ _SETTLED_US = 5_000_000
 _SETTLED_SAME_FOR_US = 3_000_000
 _RETURN_M_S = 1.5
 _FARTHEST_RETURN_M = 6.0
-_UNLIKE = -1.5
+_UNLIKE, _NATS = -1.5, 3.0
+"""Looks that say less, as log odds, are of another; so many count as much as the whole reach."""
 _CANDIDATE_LIFE_US = 500_000
 
 
@@ -221,21 +222,28 @@ def _returned(lives: Lives, uid: int, view: SiteView) -> Lives | None:
     lost = (crowd.number > 0) & (crowd.seen_us < crowd.born_us[row])
     apart = np.hypot(*(crowd.mean[:, :2] - crowd.mean[row, :2]).T)
     far = np.minimum(thresholds.gate_m + _RETURN_M_S * gap_s, _FARTHEST_RETURN_M)
-    known = lives.album.likeness.known
-    gate = likeness.usual_gate(lives.gallery.model, thresholds.appearance_gate)
     best: tuple[float, int, float | None] | None = None
     for k in np.flatnonzero(lost & (apart <= far)).tolist():
         looks = looks_apart(lives.gallery, int(crowd.uid[k]), uid)
         reach = min(far[k], thresholds.gate_m) if looks is None else far[k]
-        says = 0.0 if looks is None else float(likeness.evidence(lives.album.likeness, np.array(looks)))
-        if apart[k] > reach or says < _UNLIKE or (looks is not None and not known and looks > gate):
+        unlike = 0.0 if looks is None else _unlike(lives, looks, view)
+        if apart[k] > reach or unlike is None:
             continue
-        cost = float(apart[k] / reach) - (says / 3.0 if known or looks is None else -looks / gate)
+        cost = float(apart[k] / reach) + unlike
         if best is None or cost < best[0]:
             best = (cost, k, looks)
     if best is None:
         return None
     return one_instead(lives, row, best[1], moved=True)
+
+
+def _unlike(lives: Lives, looks: float, view: SiteView) -> float | None:
+    """What looks at this cosine distance add to the cost of being the same person; None: they are not."""
+    if not lives.album.likeness.known:
+        gate = likeness.usual_gate(lives.gallery.model, view.site.thresholds.appearance_gate)
+        return looks / gate if looks <= gate else None
+    says = float(likeness.evidence(lives.album.likeness, np.array(looks)))
+    return -says / _NATS if says >= _UNLIKE else None
 
 
 def one_instead(lives: Lives, goes: int, stays: int, *, moved: bool, told: int | None = None) -> Lives:

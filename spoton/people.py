@@ -153,7 +153,7 @@ def _corrected(
     after = msgspec.structs.replace(
         state, crowd=lives.crowd, bindings=dict(lives.bindings), gallery=lives.gallery, memory=lives.memory,
         album=lives.album, close=dict(lives.close), apart=lives.apart, next_uid=site.next_uid,
-        last_number=lives.last_number,        merged=dict(site.merged), waiting=state.waiting[len(due) :],
+        last_number=lives.last_number, merged=dict(site.merged), waiting=state.waiting[len(due) :],
     )  # fmt: skip
     return lives.found, after
 

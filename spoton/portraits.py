@@ -6,7 +6,7 @@ belongs to whoever stands there: the mean of the looks taken since it was last h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -147,9 +147,9 @@ def forgotten(impressions: Impressions, uids: Ints) -> Impressions:
     return Impressions(*(getattr(impressions, name)[keep] for name in impressions.__struct_fields__))
 
 
-def without(album: Album, numbers: Mapping[int, object] | list[int]) -> Album:
+def without(album: Album, numbers: Sequence[int]) -> Album:
     """The album without some portraits: they are of nobody, or of two people."""
-    keep = ~np.isin(album.portraits.number, list(numbers))
+    keep = ~np.isin(album.portraits.number, numbers)
     kept: Album = msgspec.structs.replace(album, portraits=only(album.portraits, keep))
     return kept
 

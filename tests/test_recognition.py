@@ -166,7 +166,7 @@ def test_those_who_look_like_themselves_stay_who_they_are() -> None:
     assert (told["PersonAppeared"], told["TrackReassigned"], told["PersonsMerged"], told["PersonSplit"]) == (6, 0, 0, 0)
 
 
-def test_people_who_never_met_are_not_exchanged_whatever_they_look_like() -> None:
+def test_whoever_looks_like_another_who_is_there_is_nobody_new() -> None:
     """They change clothes, each into those of another at the far end."""
     site = plaza(leave_after_s=2.0)
     decided = watched(site, apart(), lambda track, frame, camera: 7 - track if frame >= 300 else track)

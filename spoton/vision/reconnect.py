@@ -69,7 +69,7 @@ class SourceDown:
 
 @dataclass(frozen=True, slots=True)
 class SourceEnded:
-    """A file or folder has been read to its end in this session; nothing follows."""
+    """A file or folder has been read to its end; nothing follows."""
 
     session: int
     at_us: int
