@@ -111,15 +111,32 @@ class FloorView:
         valid = front & ok
         return np.where(valid[:, None], pixels, 0.0), valid
 
-    def height_px(self, foot_px: NDArray[np.floating], height_m: float = 1.7) -> Floats:
-        """Pixels, top to bottom, of a person ``height_m`` tall whose feet are at ``foot_px`` (N, 2); gives (N,).
+    def standing_px(self, foot_px: NDArray[np.floating], height_m: float = 1.7) -> Floats:
+        """How a person ``height_m`` tall with feet at ``foot_px`` (N, 2) appears, (N, 3), in pixels.
 
-        nan where the foot has no place on the floor or the camera's pose is not known.
+        How far right of the feet the head is, how far above, and how wide ``height_m`` is at half the height: people
+        lean away from the middle of the picture, and look short and wide from above. nan where the foot has no place
+        on the floor or the camera's pose is not known.
         """
         foot = np.asarray(foot_px, dtype=np.float64).reshape(-1, 2)
         on_floor = self.to_floor(foot)
+        if self.position_m is None:
+            return np.full((len(foot), 3), np.nan)
         head, seen = self.to_image(on_floor.floor_m, height_m)
-        return np.where(on_floor.valid & seen, np.abs(foot[:, 1] - head[:, 1]), np.nan)
+        away = on_floor.floor_m - np.array(self.position_m[:2])
+        across = np.stack([-away[:, 1], away[:, 0]], axis=1) / np.maximum(np.linalg.norm(away, axis=1), 1e-9)[:, None]
+        sides = [self.to_image(on_floor.floor_m + side * across, height_m / 2.0) for side in (-0.25, 0.25)]
+        wide = 2.0 * height_m * np.linalg.norm(sides[1][0] - sides[0][0], axis=1)
+        valid = on_floor.valid & seen & sides[0][1] & sides[1][1]
+        appears = np.stack([head[:, 0] - foot[:, 0], np.abs(foot[:, 1] - head[:, 1]), wide], axis=1)
+        return np.where(valid[:, None], appears, np.nan)
+
+    def height_px(self, foot_px: NDArray[np.floating], height_m: float = 1.7) -> Floats:
+        """Pixels, top to bottom, of a person ``height_m`` tall whose feet are at ``foot_px`` (N, 2); gives (N,).
+
+        nan as in ``standing_px``.
+        """
+        return self.standing_px(foot_px, height_m)[:, 1]
 
     def residuals(self, image_px: NDArray[np.floating], floor_m: NDArray[np.floating]) -> Residuals:
         """How far known points, (N, 2) pixels and (N, 2) metres, fall from where this view puts them."""

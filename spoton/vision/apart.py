@@ -39,12 +39,12 @@ class Watched:
     size_px: tuple[int, int] | None
 
     def detector(self) -> BuiltinDetector:
-        """A detector for it, told how tall people are where the camera is calibrated."""
+        """A detector for it, told how people appear where the camera is calibrated."""
         expected = None
         if self.camera.calibration is not None:
             view = floor_view(self.camera.calibration, self.camera.size_px)
-            expected = (view.scaled(self.size_px) if self.size_px else view).height_px
-        return BuiltinDetector(expected_height_px=expected, fps=self.camera.fps or DEFAULT_FPS)
+            expected = (view.scaled(self.size_px) if self.size_px else view).standing_px
+        return BuiltinDetector(standing_px=expected, fps=self.camera.fps or DEFAULT_FPS)
 
 
 class DetectorProcess:

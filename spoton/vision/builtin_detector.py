@@ -10,7 +10,7 @@ import numpy as np
 from spoton.vision.background import Background, Foreground
 from spoton.vision.decoding import suppress
 from spoton.vision.figure_score import FigureScore
-from spoton.vision.person_size import ExpectedHeight, PersonSize
+from spoton.vision.person_size import Standing, PersonSize
 from spoton.vision.preparation import as_rgb
 from spoton.vision.protocols import Detections, Picture
 from spoton.vision.silhouettes import Figure, figures
@@ -23,8 +23,8 @@ _LEAST_SIDE_PX = 16
 class BuiltinDetector:
     """Finds people by background subtraction; one instance per fixed camera, frames in order.
 
-    expected_height_px: (N, 2) foot points in pixels to (N,) heights of a person, from the floor calibration; without
-    it the height is learnt from people who walk alone.
+    standing_px: how people appear, from the floor calibration, as ``FloorView.standing_px``; without it their height is
+    learnt from those who walk alone.
     fps: frames per second that come in.
     working_side_px: larger pictures are shrunk to this longer side; people should keep some 30 px.
     """
@@ -33,9 +33,9 @@ class BuiltinDetector:
     shared = False
 
     def __init__(
-        self, *, expected_height_px: ExpectedHeight | None = None, fps: float = 10.0, working_side_px: int = 480
+        self, *, standing_px: Standing | None = None, fps: float = 10.0, working_side_px: int = 480
     ) -> None:
-        self._expected = expected_height_px
+        self._expected = standing_px
         self._working_side_px = working_side_px
         self._background = Background(fps=fps)
         self._size: PersonSize | None = None
@@ -67,7 +67,7 @@ class BuiltinDetector:
         self._learn(found, small)
         return self._detections(found, seen, scale, frame)
 
-    def _scaled(self, scale: float) -> ExpectedHeight | None:
+    def _scaled(self, scale: float) -> Standing | None:
         expected = self._expected
         if expected is None or scale == 1.0:
             return expected

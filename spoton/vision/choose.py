@@ -15,7 +15,7 @@ from spoton.vision.histogram_embedder import HistogramEmbedder
 from spoton.vision.inference import Inference
 from spoton.vision.onnx_detector import OnnxDetector
 from spoton.vision.onnx_embedder import OnnxEmbedder
-from spoton.vision.person_size import ExpectedHeight
+from spoton.vision.person_size import Standing
 from spoton.vision.protocols import Detector, Embedder
 from spoton.vision.tiling import TiledDetector
 from spoton.vision.weights import CATALOGUE, find, known
@@ -33,7 +33,7 @@ def make_detector(
     spec: str | None,
     *,
     weights_dir: Path,
-    expected_height_px: ExpectedHeight | None = None,
+    standing_px: Standing | None = None,
     fps: float = 10.0,
     threads: int | None = None,
     inference: Inference | None = None,
@@ -44,7 +44,7 @@ def make_detector(
     a known model; the path of an .onnx file; or ``scheme:what`` for an installed backend, as in
     ``transformers:/models/rtdetr`` and ``ultralytics:/models/yolo.pt``. ``+tiles`` behind any of the last three looks
     at overlapping tiles of large pictures too: slower, and finds smaller people.
-    weights_dir: where known models lie. expected_height_px, fps: for the built-in detector, one per camera. threads:
+    weights_dir: where known models lie. standing_px, fps: for the built-in detector, one per camera. threads:
     overrides those of ``inference``, which tells how networks are run.
 
     Raises ModelError when the weights are missing, damaged or of an unknown kind, or the device cannot be used.
@@ -61,12 +61,12 @@ def make_detector(
                 reason=f"no weights of {BEST_DETECTOR} in {weights_dir}",
                 remedy=f"spoton models pull {BEST_DETECTOR}",
             )
-            return BuiltinDetector(expected_height_px=expected_height_px, fps=fps)
+            return BuiltinDetector(standing_px=standing_px, fps=fps)
         _log.info("detector chosen", detector=BEST_DETECTOR, weights=str(path))
         return OnnxDetector(path, name=BEST_DETECTOR, inference=inference)
     if spec == BuiltinDetector.name:
         _log.info("detector chosen", detector=BuiltinDetector.name, reason="asked for")
-        return BuiltinDetector(expected_height_px=expected_height_px, fps=fps)
+        return BuiltinDetector(standing_px=standing_px, fps=fps)
     plain = str(spec).removesuffix(TILED)
     detector: Detector
     backend = split(plain)

@@ -7,8 +7,9 @@ rectangles, so that one integral picture scores every place at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from spoton.vision.background import Mask
 from spoton.vision.person_size import PersonSize
 
 Part = tuple[float, float, float, float]
-"""Left, right, top, bottom in heights of the figure, from its middle and from its top."""
+"""Left, right, top, bottom in heights of the figure, from its axis and from its top; wider where people look wider."""
 Floats = NDArray[np.float64]
 Sums = NDArray[Any]
 """An integral picture, row after row, float32."""
@@ -41,7 +42,8 @@ _SIGNS = np.tile(_CORNER, _BODY)
 _COVERED: tuple[Part, ...] = ((-0.10, 0.10, -0.05, 0.16), (-0.18, 0.18, 0.12, 0.55), (-0.18, 0.18, 0.5, 1.04))
 """What a placed figure explains: a little more than its parts."""
 _BODY_AREA = sum((right - left) * (bottom - top) for left, right, top, bottom in _PARTS[:_BODY])
-_WIDTH = 0.36
+_OUTLINE: tuple[Part, ...] = ((-0.10, 0.10, 0.0, 0.16), (-0.18, 0.18, 0.15, 0.55), (-0.18, 0.18, 0.5, 1.0))
+"""The parts of a placed figure that its box goes around."""
 _STEP = 0.06
 _TALL_PX = 44
 """Taller figures are placed on a mask of half the size, where they still have 22 px."""
@@ -84,14 +86,43 @@ def explain(box: tuple[int, int, int, int], people: Mask, differs: Mask, size: P
     if len(y) == 0:
         return []
     feet = np.column_stack([np.tile(x, len(y)), np.repeat(y, len(x))])
-    heights = size.heights(feet + np.array([columns.start, rows.start]))
+    people_at = size.at(feet + np.array([columns.start, rows.start]))
     halves = 2 if tall >= _TALL_PX else 1
-    group = _Group(_shrunk(mask, halves), _shrunk(taken, halves), feet / halves, heights / halves)
+    places = _Places(feet / halves, people_at.height / halves, people_at.lean, people_at.girth)
+    group = _Group(_shrunk(mask, halves), _shrunk(taken, halves), places)
     offset = columns.start, rows.start
-    return [
-        _trimmed(mask, group.feet[place] * halves, group.heights[place] * halves, group.fill(place), offset)
-        for place in group.places()
-    ]
+    return [_trimmed(mask, group.at.one(place), halves, group.fill(place), offset) for place in group.places()]
+
+
+class _Places(NamedTuple):
+    """Where figures could be: feet (N, 2) in pixels of the mask, and how people there appear, as in ``Stature``."""
+
+    feet: Floats
+    height: Floats
+    lean: Floats
+    girth: Floats
+
+    def only(self, which: NDArray[np.intp]) -> _Places:
+        return _Places(*(each[which] for each in self))
+
+    def one(self, place: int) -> _Places:
+        return self.only(np.array([place]))
+
+    @property
+    def area(self) -> Floats:
+        """(N,) worth of a figure all foreground, in an integral picture."""
+        return 255.0 * _BODY_AREA * self.girth * self.height**2
+
+    def spans(self, parts: Sequence[Part]) -> Floats:
+        """(parts, 4, N) left, right, top, bottom of each part in pixels of the mask."""
+        of_part = np.array(parts)
+        spans: Floats = np.multiply.outer(of_part, self.height)
+        spans[:, :2] *= self.girth
+        # A part is where the axis is at half its height.
+        aside = np.multiply.outer(1.0 - of_part[:, 2:].mean(axis=1), self.lean * self.height)
+        spans[:, :2] += (self.feet[:, 0] + aside)[:, None]
+        spans[:, 2:] += self.feet[:, 1] - self.height
+        return spans
 
 
 def _shrunk(mask: Mask, times: int) -> Mask:
@@ -105,14 +136,14 @@ def _shrunk(mask: Mask, times: int) -> Mask:
 class _Group:
     """One blob with the places where a figure could be worth something if nothing around it were foreground."""
 
-    def __init__(self, mask: Mask, taken: Mask, feet: Floats, heights: Floats) -> None:
+    def __init__(self, mask: Mask, taken: Mask, places: _Places) -> None:
         whole = _integral(mask)
-        body = _corners(_PARTS[:_BODY], mask.shape, feet, heights)
-        area = (255.0 * _BODY_AREA * heights**2).astype(np.float32)
+        body = _corners(_PARTS[:_BODY], mask.shape, places)
+        area = places.area.astype(np.float32)
         cost = _PRICES @ _integral(cv2.bitwise_not(taken)).take(body) / area
         hopeful = np.flatnonzero(_WORTHS[: 4 * _BODY] @ whole.take(body) / area - cost > _LEAST_HOPE)
-        self.mask, self.feet, self.heights = mask, feet[hopeful], heights[hopeful]
-        around = _corners(_PARTS[_BODY:], mask.shape, self.feet, self.heights)
+        self.mask, self.at = mask, places.only(hopeful)
+        around = _corners(_PARTS[_BODY:], mask.shape, self.at)
         self._corners = np.concatenate([body.take(hopeful, axis=1), around])
         self._area, self._cost = area[hopeful], cost[hopeful]
         self._rest: dict[frozenset[int], Sums] = {frozenset(): whole}
@@ -126,7 +157,7 @@ class _Group:
         """
         chosen: list[int] = []
         explained = 0.0
-        while len(self.heights) and len(chosen) < _MOST_FIGURES:
+        while len(self.at.height) and len(chosen) < _MOST_FIGURES:
             place, gain = self._best(chosen)
             if gain < (_LEAST_HOPE if chosen else _LEAST_GAIN):
                 break
@@ -148,8 +179,8 @@ class _Group:
         return trial
 
     def _is_near(self, one: int, other: int) -> bool:
-        (x, y), (other_x, other_y), tall = self.feet[one].tolist(), self.feet[other].tolist(), float(self.heights[one])
-        return bool(abs(x - other_x) < _REACH[0] * tall and abs(y - other_y) < _REACH[1] * tall)
+        across, along = (np.abs(self.at.feet[one] - self.at.feet[other]) / self.at.height[one]).tolist()
+        return bool(across < _REACH[0] * self.at.girth[one] and along < _REACH[1])
 
     def _best(self, others: list[int]) -> tuple[int, float]:
         """The place that explains most of what the others leave, and its gain in figures."""
@@ -184,13 +215,9 @@ class _Group:
 
     def _parts(self, place: int) -> list[tuple[slice, slice]]:
         """Rows and columns that a figure explains."""
-        (x, y), tall = self.feet[place].tolist(), float(self.heights[place])
         self._known_parts[place] = [
-            (
-                slice(max(0, round(y - tall + high * tall)), max(0, round(y - tall + low * tall))),
-                slice(max(0, round(x + left * tall)), max(0, round(x + right * tall))),
-            )
-            for left, right, high, low in _COVERED
+            (slice(max(0, high), max(0, low)), slice(max(0, left), max(0, right)))
+            for left, right, high, low in np.rint(self.at.one(place).spans(_COVERED)[..., 0]).astype(int).tolist()
         ]
         return self._known_parts[place]
 
@@ -204,25 +231,24 @@ def _integral(mask: Mask) -> Sums:
     return cv2.integral(mask, sdepth=cv2.CV_32F).ravel()
 
 
-def _corners(parts: tuple[Part, ...], shape: tuple[int, ...], feet: Floats, heights: Floats) -> NDArray[np.intp]:
+def _corners(parts: tuple[Part, ...], shape: tuple[int, ...], places: _Places) -> NDArray[np.intp]:
     """(4 parts, places) where an integral picture has the corners of parts of figures.
 
     Part after part; of each the corners that count +, -, -, +.
     """
     rows, columns = shape
-    spans = np.multiply.outer(np.array(parts, dtype=np.float32), heights.astype(np.float32))
-    spans[:, :2] += feet[:, 0].astype(np.float32)
-    spans[:, 2:] += (feet[:, 1] - heights).astype(np.float32)
-    pixels = np.rint(spans, out=spans).astype(np.int32)
+    pixels = np.rint(places.spans(parts)).astype(np.int32)
     across = np.minimum(np.maximum(pixels[:, :2], 0), columns)
     down = np.minimum(np.maximum(pixels[:, 2:], 0), rows) * (columns + 1)
     return (down[:, ::-1, None] + across[:, None, ::-1]).reshape(4 * len(parts), -1).astype(np.intp)
 
 
-def _trimmed(mask: Mask, foot: Floats, tall: float, fill: float, offset: tuple[int, int]) -> Placed:
+def _trimmed(mask: Mask, place: _Places, times: int, fill: float, offset: tuple[int, int]) -> Placed:
     """The figure's box, its sides moved to where its own foreground ends if that is near."""
-    (x, y), tall = foot.tolist(), float(tall)
-    left, top, right, bottom = x - _WIDTH / 2 * tall, y - tall, x + _WIDTH / 2 * tall, y
+    spans = times * place.spans(_OUTLINE)[..., 0]
+    left, right = float(spans[:, 0].min()), float(spans[:, 1].max())
+    top, bottom = float(spans[:, 2].min()), float(spans[:, 3].max())
+    tall = bottom - top
     slack = _TRIM * tall
     x0, y0 = max(0, round(left - slack)), max(0, round(top - slack))
     own = mask[y0 : round(bottom + slack), x0 : round(right + slack)]

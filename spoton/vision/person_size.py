@@ -1,14 +1,17 @@
-"""How tall a person looks where the feet are: from the floor calibration, or learnt from people who walk alone."""
+"""How a person looks where the feet are: from the floor calibration, or learnt from people who walk alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-ExpectedHeight = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""(N, 2) foot points in pixels to (N,) heights in pixels of a standing person."""
+Floats = NDArray[np.float64]
+Standing = Callable[[Floats], Floats]
+"""(N, 2) foot points in pixels to (N, 3), as of ``FloorView.standing_px``: how far right of the feet a standing person's
+head is, how far above, and how wide the same height is across."""
 
 _ENOUGH_SEEN = 12
 _MOST_KEPT = 400
@@ -16,16 +19,28 @@ _REFIT_EVERY = 8
 _PRIOR_WEIGHT = 3.0
 _CELL_PX = 4
 _UPRIGHT = (1.8, 4.2)
+_MOST_LEAN, _MOST_GIRTH = 1.0, 2.0
+
+
+class Stature(NamedTuple):
+    """How people appear, (N,) each or one. height: pixels, at least 4. lean: how far right of the feet the head is, in
+    heights. girth: how much wider than a person seen from the side, as people from above are.
+    """
+
+    height: Floats
+    lean: Floats
+    girth: Floats
 
 
 class PersonSize:
-    """Expected height of a person in one camera.
+    """How a person is expected to appear in one camera.
 
-    size_px: width and height of the picture. expected: from the floor calibration; without it the height is learnt as
-    a linear function of the foot's row: exact for a level camera over a flat floor (Hoiem, Efros and Hebert 2006).
+    size_px: width and height of the picture. expected: from the floor calibration; without it people stand straight,
+    and the height is learnt as a linear function of the foot's row: exact for a level camera over a flat floor (Hoiem,
+    Efros and Hebert 2006).
     """
 
-    def __init__(self, size_px: tuple[int, int], expected: ExpectedHeight | None = None) -> None:
+    def __init__(self, size_px: tuple[int, int], expected: Standing | None = None) -> None:
         self._size_px = size_px
         self._expected = expected
         self._seen: list[tuple[float, float]] = []
@@ -38,33 +53,36 @@ class PersonSize:
         """Whether heights can be asked for."""
         return self._expected is not None or self._line is not None
 
-    def heights(self, feet_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N,) expected heights, at least 4 px, at (N, 2) foot points, to the nearest few pixels of the point."""
-        rows, columns = self._table.shape
+    def at(self, feet_px: Floats) -> Stature:
+        """How people with feet at (N, 2) are expected to appear, to the nearest few pixels of the point."""
+        _, rows, columns = self._table.shape
         row = np.clip(feet_px[:, 1] / _CELL_PX, 0, rows - 1).astype(np.intp)
         column = np.clip(feet_px[:, 0] / _CELL_PX, 0, columns - 1).astype(np.intp)
-        return self._table[row, column]
+        return Stature(*self._table[:, row, column])
 
     def height(self, foot_x: float, foot_y: float) -> float:
         """The expected height at one foot point."""
-        rows, columns = self._table.shape
+        _, rows, columns = self._table.shape
         row, column = int(foot_y / _CELL_PX), int(foot_x / _CELL_PX)
-        return float(self._table[min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)])
+        return float(self._table[0, min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)])
 
-    def _tabled(self) -> NDArray[np.float64]:
-        """Heights at the middle of every cell of the picture and of as much again below it."""
+    def _tabled(self) -> Floats:
+        """(3, rows, columns) stature at the middle of every cell of the picture and of as much again below it."""
         width, height = self._size_px
         x, y = np.meshgrid(np.arange(_CELL_PX / 2, width, _CELL_PX), np.arange(_CELL_PX / 2, 2.0 * height, _CELL_PX))
         feet_px = np.stack([x.ravel(), y.ravel()], axis=1)
+        lean, girth = np.zeros(len(feet_px)), np.ones(len(feet_px))
+        tallest = 3.0 * height
         if self._expected is not None:
-            heights = np.asarray(self._expected(feet_px), dtype=np.float64)
+            aside, heights, across = np.nan_to_num(self._expected(feet_px), nan=np.nan, posinf=np.nan).T
+            lean = np.clip(np.nan_to_num(aside / heights), -_MOST_LEAN, _MOST_LEAN)
+            girth = np.clip(np.nan_to_num(across / heights, nan=1.0), 1.0, _MOST_GIRTH)
         elif self._line is not None:
             heights = self._line[0] + self._line[1] * feet_px[:, 1]
         else:
             heights = np.full(len(feet_px), height / 5)
-        tallest = 3.0 * height
-        heights = np.nan_to_num(heights, nan=tallest, posinf=tallest, neginf=4.0)
-        return np.clip(heights, 4.0, tallest).reshape(x.shape)
+        heights = np.clip(np.nan_to_num(heights, nan=tallest), 4.0, tallest)
+        return np.stack([heights, lean, girth]).reshape(3, *x.shape)
 
     def saw(self, width: float, height: float, foot_y: float) -> None:
         """Learn from a figure that stands alone; figures that are not upright teach nothing."""
