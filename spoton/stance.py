@@ -1,6 +1,6 @@
 """Where a person's box says that they stand, how tall they are, and how surely: place, height and their covariance.
 
-A box tells three things about an upright person: the middle of its lower edge is a place on the floor, and its upper
+A box tells three things about an upright person: its lower edge is a place on the floor, near the middle, and its upper
 edge over that place is a height. The errors of all three belong together: a foot taken too low puts its person too near
 and makes them too small. So once a person's height is known, every later box is held against it, and a place that fits
 the height wins over one that does not. Where the feet are hidden, by the picture's edge or someone in front, the place
@@ -40,6 +40,8 @@ _HIDDEN_BELOW = 0.72
 _WIDEST = 0.65
 _SLIMNESS = 0.35
 _LOWER = 0.05
+_LEAN = 0.4
+"""Feet and head are this share of what lies between them across away from the middle of the box; half for a pole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,16 +102,30 @@ def stand(boxes_px: Floats, seen_by: Cameras, of: Ints) -> tuple[Floats, Floats,
     cut = (left < _EDGE_PX) | (left + width > seen_by.size_px[of, 0] - _EDGE_PX)
     sigma[0] += np.where(cut, 0.25 * width, 0.0)
     sigma[2] = np.where(top < _EDGE_PX, 0.5 * height, sigma[2])
-    place, slope, valid = _by_foot(middle, foot, top, seen_by, of)
+    aside = _aside(middle, foot, height, seen_by, of)
+    place, slope, valid = _by_foot(middle - aside, foot, top, seen_by, of)
     cov = _spread(slope, sigma)
-    _without_feet(boxes_px, sigma, place, cov, valid, seen_by, of)
+    _without_feet(boxes_px, aside, sigma, place, cov, valid, seen_by, of)
     cov[:, 2, 2] += np.where(seen_by.upright[of], _POSTURE_M**2, 0.0)
     cov[:, [0, 1], [0, 1]] += _CALIBRATION_M**2
     return place, cov, valid & np.isfinite(place).all(axis=1) & np.isfinite(cov).all(axis=(1, 2))
 
 
+def _aside(middle: Floats, foot: Floats, height: Floats, seen_by: Cameras, of: Ints) -> Floats:
+    """(N,) pixels by which the lower end of a body is left of the middle of its box, and the upper end right of it.
+
+    People lean away from the middle of the picture, and a box goes around all of them that shows.
+    """
+    floor, _, _, valid = seen_by.views.at_height(np.column_stack([middle, foot]), of, 0.0)
+    head, seen = seen_by.views.to_image(floor, of, HEAD_M)
+    up = foot - head[:, 1]
+    known = valid & seen & seen_by.upright[of] & (up > _PIXEL)
+    aside: Floats = np.where(known, _LEAN * height * (head[:, 0] - middle) / np.where(known, up, 1.0), 0.0)
+    return aside
+
+
 def _without_feet(
-    boxes_px: Floats, sigma: Floats, place: Floats, cov: Floats, valid: Bools, seen_by: Cameras, of: Ints
+    boxes_px: Floats, aside: Floats, sigma: Floats, place: Floats, cov: Floats, valid: Bools, seen_by: Cameras, of: Ints
 ) -> None:
     """Put boxes whose feet do not show, or may not, in place by their heads; ``place``, ``cov``, ``valid`` change.
 
@@ -121,7 +137,7 @@ def _without_feet(
     rows = np.flatnonzero((short | cut | ~valid) & (top > _EDGE_PX) & seen_by.upright[of])
     if not len(rows):
         return
-    at, slope, seen = _by_head((left + width / 2.0)[rows], top[rows], seen_by, of[rows])
+    at, slope, seen = _by_head((left + width / 2.0 + aside)[rows], top[rows], seen_by, of[rows])
     opened = np.stack([sigma[0, rows], sigma[2, rows], np.full(len(rows), _OPEN_HEIGHT_M)])
     at, spread = at[seen], _spread(slope, opened)[seen]
     rows = rows[seen]
@@ -220,6 +236,8 @@ def expected_boxes(floor_m: Floats, seen_by: Cameras, of: Ints, height_m: float 
     head = np.where(high[:, None], head, foot - np.array([0.0, 1.0]))
     height = np.abs(foot[:, 1] - head[:, 1])
     shows[rows] = (head[:, 1] > -0.3 * height) & (height > 0.03 * height_px[rows])
-    boxes[rows] = np.column_stack([foot[:, 0] - _SLIMNESS * height / 2, head[:, 1], _SLIMNESS * height, height])
+    aside = head[:, 0] - foot[:, 0]
+    width = _SLIMNESS * height + (2.0 * _LEAN) * np.abs(aside)
+    boxes[rows] = np.column_stack([foot[:, 0] + _LEAN * aside - width / 2.0, head[:, 1], width, height])
     boxes[~shows] = 0.0
     return boxes, shows

@@ -51,9 +51,9 @@ def test_a_person_stands_where_and_as_tall_as_they_were_put(dist: tuple[float, .
     place, cov, valid = stand(boxes, camera)
     assert shows.all()
     assert valid.all()
-    np.testing.assert_allclose(place[:, :2], there, atol=1e-6)
-    # a box has one column for feet and head, a bent or leaning person has two
-    np.testing.assert_allclose(place[:, 2], height_m, atol=1e-6 if dist[0] == 0.0 else 0.05)
+    # how far they lean is looked up beside their feet, and for somebody of usual height
+    np.testing.assert_allclose(place[:, :2], there, atol=0.05)
+    np.testing.assert_allclose(place[:, 2], height_m, atol=0.05)
     assert (np.linalg.eigvalsh(cov) > 0).all()
 
 
@@ -79,12 +79,16 @@ def test_feet_hidden_by_someone_in_front_leave_the_place_to_the_head() -> None:
     there = people_before(camera, 20)
     boxes, _ = expected_boxes(there, camera)
     cut = boxes * np.array([1.0, 1.0, 1.0, 0.5])
+    feet_px, _ = camera.floor.to_image(there)
+    # at the picture's side people lean: their upper half is further out, and not as wide
+    aside_px = camera.floor.standing_px(feet_px)[:, 0]
+    cut[:, 0] += 0.2 * aside_px + 0.2 * np.abs(aside_px)
+    cut[:, 2] -= 0.4 * np.abs(aside_px)
     for k, box in enumerate(cut):
         in_front = box + np.array([0.0, 0.3 * box[3], 0.0, 1.2 * box[3]])
         place, cov, valid = stand(np.stack([box, in_front]), camera)
         _, whole, _ = stand(boxes[k : k + 1], camera)
         assert valid[0]
-        # at the picture's side a head is not straight above its feet in the picture, but the box has one middle
         assert np.hypot(*(place[0, :2] - there[k])) < 0.3
         assert np.trace(cov[0]) > np.trace(whole[0])
         # taller than thought is nearer along the line of sight: place and height belong together

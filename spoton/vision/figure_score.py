@@ -14,7 +14,8 @@ from spoton.vision.person_size import PersonSize
 from spoton.vision.silhouettes import Figure
 
 Parts = NDArray[np.float64]
-"""(parts, 4) left, right, top, bottom in heights of the figure, from its middle and from its top."""
+"""(parts, 4) left, right, top, bottom in heights of the figure, from its axis and from its top; wider where people look
+wider."""
 
 _BODY: Parts = np.array([(-0.06, 0.06, 0.0, 0.14), (-0.13, 0.13, 0.15, 0.52), (-0.11, 0.11, 0.52, 0.98)])
 _AROUND: Parts = np.array(
@@ -68,9 +69,12 @@ class FigureScore:
         """(N,) shares of some parts of the figures that are foreground; parts outside the picture do not count."""
         rows, columns = self._seen.people.shape
         x, top, tall = np.array([(each.left + each.width / 2, each.top, each.height) for each in found]).T
-        left, right, high, low = np.rint(np.multiply.outer(parts.T, tall) + np.stack([x, x, top, top])[:, None]).astype(
-            np.intp
-        )
+        feet_px = np.array([(each.left + each.width / 2, each.foot_y) for each in found])
+        _, lean, girth = self._size.at(feet_px)
+        spans = np.multiply.outer(parts.T, tall)
+        spans[:2] = spans[:2] * girth + x + np.multiply.outer(0.5 - parts[:, 2:].mean(axis=1), lean * tall)
+        spans[2:] += top
+        left, right, high, low = np.rint(spans).astype(np.intp)
         x0, x1 = np.clip(left, 0, columns), np.clip(right, 0, columns)
         y0, y1 = np.clip(high, 0, rows), np.clip(low, 0, rows)
         inside = self._sums[y1, x1] - self._sums[y0, x1] - self._sums[y1, x0] + self._sums[y0, x0]

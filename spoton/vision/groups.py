@@ -47,8 +47,8 @@ _OUTLINE: tuple[Part, ...] = ((-0.10, 0.10, 0.0, 0.16), (-0.18, 0.18, 0.15, 0.55
 _STEP = 0.06
 _TALL_PX = 44
 """Taller figures are placed on a mask of half the size, where they still have 22 px."""
-_LEAST_GAIN = 0.3
-_LEAST_HOPE = 0.1
+_LEAST_GAIN = 0.15
+_LEAST_HOPE = 0.03
 _REACH = (0.6, 1.2)
 """Across and along, in heights: a figure further away does not change what another one explains."""
 _MOST_FIGURES = 12

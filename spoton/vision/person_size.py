@@ -20,6 +20,7 @@ _PRIOR_WEIGHT = 3.0
 _CELL_PX = 4
 _UPRIGHT = (1.8, 4.2)
 _MOST_LEAN, _MOST_GIRTH = 1.0, 2.0
+_WIDTH, _SPREAD = 0.36, 0.7
 
 
 class Stature(NamedTuple):
@@ -65,6 +66,11 @@ class PersonSize:
         _, rows, columns = self._table.shape
         row, column = int(foot_y / _CELL_PX), int(foot_x / _CELL_PX)
         return float(self._table[0, min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)])
+
+    def width(self, foot_x: float, foot_y: float) -> float:
+        """The expected width of somebody whose box has the middle of its lower edge here."""
+        stature = self.at(np.array([[foot_x, foot_y]]))
+        return float((stature.height * (_WIDTH * stature.girth + _SPREAD * np.abs(stature.lean)))[0])
 
     def _tabled(self) -> Floats:
         """(3, rows, columns) stature at the middle of every cell of the picture and of as much again below it."""

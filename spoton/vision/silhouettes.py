@@ -13,6 +13,9 @@ from spoton.vision.background import Mask
 from spoton.vision.groups import explain
 from spoton.vision.person_size import PersonSize
 
+_WIDE = (1.25, 2.2)
+"""Wider than so many usual widths are two people, most likely, and surely."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -100,11 +103,12 @@ def _in_blob(box: tuple[int, int, int, int], people: Mask, differs: Mask, size: 
     if area < 0.05 * expected * expected or height < 0.35 * expected:
         return
     lone = 0.8 * expected <= height <= 1.25 * expected
-    if lone and height <= 1.12 * expected and width <= 0.5 * expected:
+    wide = width / (size.width(left + width / 2, top + height))
+    if lone and height <= 1.12 * expected and wide <= _WIDE[0]:
         yield Figure(left, top, width, height, area / (width * height), True)
         return
     placed = explain(box, people, differs, size)
-    if len(placed) == 1 and lone and width <= 0.8 * expected:
+    if len(placed) == 1 and lone and wide <= _WIDE[1]:
         yield Figure(left, top, width, height, max(placed[0].fill, area / (width * height)), True)
         return
     for one in placed:
