@@ -67,8 +67,13 @@ def box(x: float, y: float) -> np.ndarray:
     return np.array([[x - 11.0, y - TALL, 22.0, TALL]])
 
 
+def standing(tall: np.ndarray, aside: np.ndarray | float = 0.0) -> np.ndarray:
+    """How people of these heights (N,) in pixels appear who are seen from the side."""
+    return np.stack([np.broadcast_to(aside, tall.shape), tall, tall], axis=1)
+
+
 def level(feet_px: np.ndarray) -> np.ndarray:
-    return np.full(len(feet_px), float(TALL))
+    return standing(np.full(len(feet_px), float(TALL)))
 
 
 def emptied(detector: BuiltinDetector, yard: Yard, frames: int = 12) -> BuiltinDetector:
@@ -79,7 +84,7 @@ def emptied(detector: BuiltinDetector, yard: Yard, frames: int = 12) -> BuiltinD
 
 
 def test_a_person_is_found_where_they_are():
-    yard, detector = Yard(), BuiltinDetector(expected_height_px=level)
+    yard, detector = Yard(), BuiltinDetector(standing_px=level)
     emptied(detector, yard)
     for step in range(20):
         foot = (40 + 8 * step, 180)
@@ -96,14 +101,14 @@ def test_an_empty_yard_stays_empty():
 
 
 def test_light_may_change_slowly_and_exposure_at_once():
-    yard, detector = Yard(), emptied(BuiltinDetector(expected_height_px=level), Yard())
+    yard, detector = Yard(), emptied(BuiltinDetector(standing_px=level), Yard())
     gains = [*np.linspace(1.0, 0.7, 60), *[0.85] * 10, *[1.1] * 10]
     assert sum(len(detector.detect([yard.picture(gain=gain)])[0]) for gain in gains) == 0
     assert len(detector.detect([yard.picture((100, 180), gain=1.1)])[0]) == 1
 
 
 def test_a_shadow_belongs_to_nobody():
-    yard, detector = Yard(), BuiltinDetector(expected_height_px=level)
+    yard, detector = Yard(), BuiltinDetector(standing_px=level)
     emptied(detector, yard)
     for x in range(60, 160, 10):
         found = detector.detect([yard.picture((x, 180), shadow=1.2)])[0]
@@ -112,7 +117,7 @@ def test_a_shadow_belongs_to_nobody():
 
 
 def test_who_stands_there_from_the_start_is_found_when_they_leave_and_leaves_no_ghost():
-    yard, detector = Yard(), BuiltinDetector(expected_height_px=level)
+    yard, detector = Yard(), BuiltinDetector(standing_px=level)
     for _ in range(10):
         detector.detect([yard.picture((80, 180))])
     walk = [(80 + 6 * step, 180) for step in range(20)]
@@ -125,7 +130,7 @@ def test_who_stands_there_from_the_start_is_found_when_they_leave_and_leaves_no_
 
 
 def test_people_who_walk_at_the_start_are_found_within_two_seconds():
-    yard, detector = Yard(), BuiltinDetector(expected_height_px=level, fps=10.0)
+    yard, detector = Yard(), BuiltinDetector(standing_px=level, fps=10.0)
     for frame in range(60):
         feet = [(40 + 3 * frame, 150), (280 - 3 * frame, 220)]
         found = detector.detect([yard.picture(*feet)])[0]
@@ -136,7 +141,7 @@ def test_people_who_walk_at_the_start_are_found_within_two_seconds():
 
 @pytest.mark.parametrize("apart", [(16, 0), (24, 0), (12, -22), (-14, 18)])
 def test_a_group_is_split_by_the_calibrated_size(apart):
-    yard, detector = Yard(), BuiltinDetector(expected_height_px=level)
+    yard, detector = Yard(), BuiltinDetector(standing_px=level)
     emptied(detector, yard)
     for step in range(10):
         one = (100 + 6 * step, 180)
@@ -145,6 +150,26 @@ def test_a_group_is_split_by_the_calibrated_size(apart):
         assert len(found) == 2, (step, found.boxes_px)
         for foot in (one, other):
             assert intersection_over_union(found.boxes_px, box(*foot)).max() > 0.5
+
+
+def test_somebody_who_leans_at_the_side_of_the_picture_is_one_person():
+    yard = Yard()
+    lean = np.float32([[1, -0.45, 0.45 * 180], [0, 1, 0]])
+
+    def leaning(*people: tuple[float, float]) -> np.ndarray:
+        return cv2.warpAffine(yard.picture(*people), lean, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
+
+    detector = BuiltinDetector(standing_px=lambda feet: standing(np.full(len(feet), float(TALL)), 0.45 * TALL))
+    for _ in range(12):
+        detector.detect([leaning()])
+    counts = []
+    for step in range(20):
+        found = detector.detect([leaning((60 + 6 * step, 180))])[0]
+        counts.append(len(found))
+        feet, head = found.boxes_px[0, 0] + 11, found.boxes_px[0, :3:2].sum() - 8
+        assert feet == pytest.approx(60 + 6 * step, abs=8)
+        assert head == pytest.approx(60 + 6 * step + 0.45 * TALL, abs=8)
+    assert counts == [1] * 20
 
 
 def test_a_group_is_split_by_the_size_that_was_seen():
@@ -158,7 +183,7 @@ def test_a_group_is_split_by_the_size_that_was_seen():
 
 
 def test_who_stands_still_stays_for_long():
-    yard, detector = Yard(), BuiltinDetector(expected_height_px=level, fps=10.0)
+    yard, detector = Yard(), BuiltinDetector(standing_px=level, fps=10.0)
     emptied(detector, yard, 60)
     for x in range(20, 160, 10):
         detector.detect([yard.picture((x, 180))])
@@ -172,7 +197,7 @@ def test_a_large_picture_gives_boxes_in_its_own_pixels():
     def large(*people: tuple[float, float]) -> np.ndarray:
         return cv2.resize(yard.picture(*people), (WIDTH * 4, HEIGHT * 4), interpolation=cv2.INTER_LINEAR)
 
-    detector = BuiltinDetector(expected_height_px=lambda feet: np.full(len(feet), 4.0 * TALL))
+    detector = BuiltinDetector(standing_px=lambda feet: 4.0 * level(feet))
     for _ in range(12):
         detector.detect([large()])
     found = detector.detect([large((100, 180))])[0]
@@ -180,7 +205,7 @@ def test_a_large_picture_gives_boxes_in_its_own_pixels():
 
 
 def test_another_picture_size_or_another_scene_starts_anew():
-    yard, detector = Yard(), BuiltinDetector(expected_height_px=level)
+    yard, detector = Yard(), BuiltinDetector(standing_px=level)
     emptied(detector, yard)
     assert len(detector.detect([np.full((120, 160, 3), 90, np.uint8)])[0]) == 0
     emptied(detector, yard)
@@ -201,7 +226,7 @@ def test_the_same_frames_give_the_same_boxes():
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -5.0, 1e9])
 def test_a_calibration_that_fails_somewhere_does_no_harm(odd):
     yard = Yard()
-    detector = BuiltinDetector(expected_height_px=lambda feet: np.where(feet[:, 0] < 160, TALL, odd))
+    detector = BuiltinDetector(standing_px=lambda feet: standing(np.where(feet[:, 0] < 160, TALL, odd)))
     emptied(detector, yard)
     assert len(detector.detect([yard.picture((80, 180))])[0]) == 1
     detector.detect([yard.picture((240, 180))])
@@ -238,9 +263,9 @@ def test_walkers_on_the_simulated_plaza_are_found():
         place = view.place_m()
         ground = place + rays * (-place[2] / rays[:, 2])[:, None]
         head, _ = view.project(ground + np.array([0.0, 0.0, 1.72]))
-        return feet_px[:, 1] - head[:, 1]
+        return standing(feet_px[:, 1] - head[:, 1], head[:, 0] - feet_px[:, 0])
 
-    detector = BuiltinDetector(expected_height_px=expected)
+    detector = BuiltinDetector(standing_px=expected)
     truth, found, scores, feet = [], [], [], []
     for picture, boxes_px, visible in plaza_frames(plaza, 0, 70):
         people = detector.detect([picture])[0]
