@@ -154,12 +154,12 @@ def test_a_group_is_split_by_the_calibrated_size(apart):
 
 def test_somebody_who_leans_at_the_side_of_the_picture_is_one_person():
     yard = Yard()
-    lean = np.float32([[1, -0.45, 0.45 * 180], [0, 1, 0]])
+    lean = np.float32([[1, -0.6, 0.6 * 180], [0, 1, 0]])
 
     def leaning(*people: tuple[float, float]) -> np.ndarray:
         return cv2.warpAffine(yard.picture(*people), lean, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
 
-    detector = BuiltinDetector(standing_px=lambda feet: standing(np.full(len(feet), float(TALL)), 0.45 * TALL))
+    detector = BuiltinDetector(standing_px=lambda feet: standing(np.full(len(feet), float(TALL)), 0.6 * TALL))
     for _ in range(12):
         detector.detect([leaning()])
     counts = []
@@ -168,7 +168,7 @@ def test_somebody_who_leans_at_the_side_of_the_picture_is_one_person():
         counts.append(len(found))
         feet, head = found.boxes_px[0, 0] + 11, found.boxes_px[0, :3:2].sum() - 8
         assert feet == pytest.approx(60 + 6 * step, abs=8)
-        assert head == pytest.approx(60 + 6 * step + 0.45 * TALL, abs=8)
+        assert head == pytest.approx(60 + 6 * step + 0.6 * TALL, abs=8)
     assert counts == [1] * 20
 
 
