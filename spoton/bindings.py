@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoton.crowd import Crowd
+from spoton.likeness import Likeness, measured
 from spoton.sightings import Sightings
 
 Floats = NDArray[np.float64]
@@ -118,10 +119,12 @@ def handed_to(bindings: Bindings, old_uid: int, new_uid: int, told: int) -> dict
     }
 
 
-def alike(gallery: Gallery, crowd: Crowd, sightings: Sightings, who: Ints, which: Ints, gate: float) -> Floats:
+def alike(
+    gallery: Gallery, crowd: Crowd, sightings: Sightings, who: Ints, which: Ints, gate: float, told: Likeness
+) -> Floats:
     """How much alike each person ``who`` (K,) and sighting ``which`` (K,) look to the same camera.
 
-    (K,) in [-1, 1]; 0 where it cannot be said.
+    (K,) in [-1, 1]; 0 where it cannot be said. told: how distances are measured.
     """
     evidence = np.zeros(len(who))
     if gallery.model != sightings.looks_by or not len(gallery.owner) or gate <= 0:
@@ -131,7 +134,8 @@ def alike(gallery: Gallery, crowd: Crowd, sightings: Sightings, who: Ints, which
     wanted = crowd.uid[who] * cameras + sightings.camera[which]
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     both = np.flatnonzero((keys[at] == wanted) & (sightings.look[which] != 0.0).any(axis=1))
-    apart = 1.0 - np.einsum("kd,kd->k", gallery.look[at[both]].astype(np.float64), sightings.look[which[both]])
+    mine, theirs = measured(told, gallery.look[at[both]]), measured(told, sightings.look[which[both]])
+    apart = 1.0 - np.einsum("kd,kd->k", mine, theirs)
     evidence[both] = np.clip((gate - apart) / gate, -1.0, 1.0)
     return evidence
 
@@ -154,12 +158,12 @@ def looked(gallery: Gallery, crowd: Crowd, sightings: Sightings, owner: Ints) ->
     return _gallery(entries, gallery)
 
 
-def looks_apart(gallery: Gallery, one: int, other: int) -> float | None:
-    """Cosine distance of two people, to the same camera where one described both, else the least; None: not known."""
+def looks_apart(gallery: Gallery, one: int, other: int, told: Likeness) -> float | None:
+    """Distance of two people's looks, to the same camera where one described both, else the least; None: not known."""
     a, b = gallery.owner == one, gallery.owner == other
     if not a.any() or not b.any():
         return None
-    apart = 1.0 - gallery.look[a].astype(np.float64) @ gallery.look[b].astype(np.float64).T
+    apart = 1.0 - measured(told, gallery.look[a]) @ measured(told, gallery.look[b]).T
     same = gallery.camera[a][:, None] == gallery.camera[b][None]
     return float(apart[same].min() if same.any() else apart.min())
 

@@ -18,6 +18,9 @@ SPOILT, MISTAKEN = 0.05, 0.001
 """So many impressions do not look like the person they are of, and so many look like another."""
 ENOUGH_SAME, ENOUGH_OTHER = 15.0, 100.0
 """Fewer distances than these say nothing yet."""
+WEIGHED_AT = (200, 1000, 4000)
+FLOOR = 0.3
+KEEPS = 0.2
 BINS = 64
 _LEAST, _MOST = 1e-3, 2.0
 _EDGES = np.linspace(np.log(_LEAST), np.log(_MOST), BINS + 1)
@@ -35,14 +38,19 @@ _WORTH = 10.0
 
 
 class Likeness(msgspec.Struct, frozen=True):
-    """How often each cosine distance was seen, (BINS,) by its logarithm: of the same people, and of different ones.
+    """How often each distance was seen, (BINS,) by its logarithm: of the same people, and of different ones.
 
-    table: (BINS,) what each says, falling; empty while that is not known.
+    table: (BINS,) what each says, falling; empty while that is not known. varies: (D,) by how much each number of a
+    look differs between looks of one person, squared and summed over ``looks`` of them. weight: (D,) what each number
+    counts in a distance; empty while that is not known, and each counts the same.
     """
 
     same: Floats = msgspec.field(default_factory=lambda: np.zeros(BINS))
     other: Floats = msgspec.field(default_factory=lambda: np.zeros(BINS))
     table: Floats = msgspec.field(default_factory=lambda: np.zeros(0))
+    varies: Floats = msgspec.field(default_factory=lambda: np.zeros(0))
+    looks: float = 0.0
+    weight: Floats = msgspec.field(default_factory=lambda: np.zeros(0))
 
     @property
     def known(self) -> bool:
@@ -53,9 +61,41 @@ class Likeness(msgspec.Struct, frozen=True):
 def learned(likeness: Likeness, same: Floats, other: Floats) -> Likeness:
     """With cosine distances (K,) of the same people and (L,) of different ones."""
     mine, theirs = _with(likeness.same, same), _with(likeness.other, other)
-    if mine.sum() < ENOUGH_SAME or theirs.sum() < ENOUGH_OTHER or _mean(mine) >= _mean(theirs):
-        return Likeness(mine, theirs)
-    return Likeness(mine, theirs, _table(_shares(mine), _shares(theirs)))
+    known = mine.sum() >= ENOUGH_SAME and theirs.sum() >= ENOUGH_OTHER and _mean(mine) < _mean(theirs)
+    table = _table(_shares(mine), _shares(theirs)) if known else np.zeros(0)
+    made: Likeness = msgspec.structs.replace(likeness, same=mine, other=theirs, table=table)
+    return made
+
+
+def weighed(likeness: Likeness, off: Floats) -> Likeness:
+    """With what looks of one person each are off from that person's others, (N, D).
+
+    Numbers that vary within people count less: the diagonal of within-class covariance normalisation (Hatch, Kajarekar
+    and Stolcke, Interspeech 2006), learnt on site. Weights change at a few moments only, and what distances said until
+    then counts for less from then on.
+    """
+    if not len(off):
+        return likeness
+    varies = (off**2).sum(axis=0) + (likeness.varies if len(likeness.varies) else 0.0)
+    looks = likeness.looks + len(off)
+    weight, same, other = likeness.weight, likeness.same, likeness.other
+    if any(likeness.looks < often <= looks for often in WEIGHED_AT):
+        variance = varies / looks
+        weight = 1.0 / np.sqrt(variance + FLOOR * variance.mean() + 1e-12)
+        same, other = KEEPS * same, KEEPS * other
+    fade = min(1.0, WEIGHED_AT[-1] / looks) if looks > 2 * WEIGHED_AT[-1] else 1.0
+    made: Likeness = msgspec.structs.replace(
+        likeness, varies=fade * varies, looks=fade * looks, weight=weight, same=same, other=other,
+    )  # fmt: skip
+    return made
+
+
+def measured(likeness: Likeness, looks: Floats) -> Floats:
+    """Looks (N, D) as unit rows whose dot products are 1 less their distances; zero rows stay zero."""
+    rows: Floats = looks.astype(np.float64)
+    if len(likeness.weight):
+        rows = rows * likeness.weight
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 
 
 def evidence(likeness: Likeness, apart: Floats) -> Floats:

@@ -117,7 +117,7 @@ def merged(lives: Lives) -> Lives:
             evidence = Evidence(
                 distance_m=_rounded(np.hypot(*(places[0] - places[1]))),
                 gap_s=_rounded((lives.at_us - since_us) / 1e6),
-                appearance=_rounded(looks_apart(lives.gallery, older, younger)),
+                appearance=_rounded(looks_apart(lives.gallery, older, younger, lives.album.likeness)),
                 by="same place",
             )
             fields = {
@@ -194,7 +194,7 @@ def _parted(lives: Lives, uid: int, seen: list[TrackRef], view: SiteView) -> Liv
             "evidence": Evidence(
                 distance_m=_rounded(np.hypot(*(crowd.mean[at[0], :2] - crowd.mean[row, :2]))),
                 gate_m=view.site.thresholds.gate_m,
-                appearance=_rounded(looks_apart(lives.gallery, int(crowd.uid[at[0]]), uid)),
+                appearance=_rounded(looks_apart(lives.gallery, int(crowd.uid[at[0]]), uid, lives.album.likeness)),
                 by="two places",
             ),
         }  # fmt: skip
@@ -224,7 +224,7 @@ def _returned(lives: Lives, uid: int, view: SiteView) -> Lives | None:
     far = np.minimum(thresholds.gate_m + _RETURN_M_S * gap_s, _FARTHEST_RETURN_M)
     best: tuple[float, int, float | None] | None = None
     for k in np.flatnonzero(lost & (apart <= far)).tolist():
-        looks = looks_apart(lives.gallery, int(crowd.uid[k]), uid)
+        looks = looks_apart(lives.gallery, int(crowd.uid[k]), uid, lives.album.likeness)
         reach = min(far[k], thresholds.gate_m) if looks is None else far[k]
         unlike = 0.0 if looks is None else _unlike(lives, looks, view)
         if apart[k] > reach or unlike is None:
@@ -297,10 +297,10 @@ def told(lives: Lives, sightings: Sightings, owner_uid: Ints, view: SiteView) ->
 def _evidence(lives: Lives, row: int, sightings: Sightings, m: int, view: SiteView) -> Evidence:
     d2, distance_m = misfit(lives.crowd, sightings, np.array([row]), np.array([m]))
     uid = int(lives.crowd.uid[row])
-    own = lives.gallery.look[lives.gallery.owner == uid].astype(np.float64)
+    own, told = lives.gallery.look[lives.gallery.owner == uid], lives.album.likeness
     looks = None
     if len(own) and lives.gallery.model == sightings.looks_by and sightings.look[m].any():
-        looks = float((1.0 - own @ sightings.look[m]).min())
+        looks = float((1.0 - likeness.measured(told, own) @ likeness.measured(told, sightings.look[[m]])[0]).min())
     return Evidence(
         distance_m=_rounded(distance_m[0]),
         gate_m=view.site.thresholds.gate_m,

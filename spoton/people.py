@@ -244,7 +244,7 @@ def _recognised(
     active = tick.at_us - crowd.seen_us <= active_us
     found = candidates(crowd, sightings, tied, tie, active, thresholds.gate_m, pinned)
     gate = likeness.gate(state.album.likeness, sightings.looks_by, thresholds.appearance_gate)
-    looks = alike(state.gallery, crowd, sightings, *found[:2], gate)
+    looks = alike(state.gallery, crowd, sightings, *found[:2], gate, state.album.likeness)
     owner = assign_known(crowd, sightings, found, looks, news_s)
     crowd = fuse(crowd, sightings, owner)
     free = np.flatnonzero((owner < 0) & (open_m(sightings.cov_m2) < _VAGUE_M))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spoton.association import near_pairs
 from spoton.crowd import Crowd
-from spoton.likeness import Likeness
+from spoton.likeness import Likeness, weighed
 from spoton.sightings import Sightings
 from spoton.walking import Pace, Way
 
@@ -94,6 +94,7 @@ def looked(album: Album, crowd: Crowd, sightings: Sightings, owner: Ints, at_us:
         return album
     made: Album = msgspec.structs.replace(
         album, impressions=_impressed(album.impressions, crowd, sightings, owner, at_us), met=_met(album, crowd, at_us),
+        likeness=weighed(album.likeness, _off(album.impressions, crowd, sightings, owner)),
         portraits=_together(album.portraits, crowd.number[crowd.seen_us == at_us]),
     )  # fmt: skip
     return made
@@ -108,6 +109,19 @@ def _together(known: Portraits, numbers: Ints) -> Portraits:
     together[pairs] = True
     changed: Portraits = msgspec.structs.replace(known, together=together)
     return changed
+
+
+def _off(known: Impressions, crowd: Crowd, sightings: Sightings, owner: Ints) -> Floats:
+    """(N, D) by how much each fresh look is off from the impression so far of whom it shows."""
+    fresh = np.flatnonzero((owner >= 0) & (sightings.look != 0.0).any(axis=1)) if sightings.looks_by else owner[:0]
+    if not len(fresh) or not len(known):
+        return np.zeros((0, 0))
+    uid = crowd.uid[owner[fresh]]
+    at = np.minimum(np.searchsorted(known.uid, uid), len(known) - 1)
+    fresh, at = fresh[known.uid[at] == uid], at[known.uid[at] == uid]
+    count = known.count[at][:, None]
+    off: Floats = (sightings.look[fresh] - known.look[at]) * np.sqrt(count / (count + 1.0))
+    return off
 
 
 def _impressed(known: Impressions, crowd: Crowd, sightings: Sightings, owner: Ints, at_us: int) -> Impressions:

@@ -41,6 +41,7 @@ CLEAR = 1.0
 ALIKE, SAME = 2.0, 4.0
 """Two portraits that are of one person with these log odds may be, and are."""
 _MOST_ROUNDS = 8
+OWN=1.0
 _WORST = 1000.0
 
 
@@ -77,8 +78,11 @@ def _values(case: Case) -> Floats:
     value[every, known + every] = TAKEN
     new = NEW + np.log1p((case.allowed * np.exp(case.prior)).sum(axis=1))
     # Nobody stays who has long looked like somebody else, and may have been mistaken for them.
-    stay = np.where((case.count >= STALE_LOOKS) & case.contested, 0.0, STAY)
-    value[every, _own(case)] = np.where(case.young, new, stay + case.settled)
+    stay = np.where((case.count >= STALE_LOOKS) & case.contested, 0.0, STAY) + case.settled
+    # Whoever is new and has a portrait does not go over to somebody who is here for looking like both.
+    drawn = case.young & (case.own >= 0)
+    value[np.ix_(drawn, np.append(~case.away, np.zeros(len(every), dtype=np.bool_)))] -= OWN * np.maximum(stay - new, 0.0)[drawn, None]
+    value[every, _own(case)] = np.where(case.young, new, stay)
     return value
 
 
@@ -116,7 +120,7 @@ def _chosen(value: Floats, case: Case, album: Album, least: float) -> tuple[Ints
 
 def _alike(album: Album, which: Ints, least: float) -> Bools:
     """(W, K) whose portraits are of the person of ``which`` (W,) with at least these log odds, by looks alone."""
-    look = album.portraits.look.astype(np.float64)
+    look = likeness.measured(album.likeness, album.portraits.look)
     alike: Bools = likeness.evidence(album.likeness, 1.0 - look[which] @ look.T) > least
     alike[np.arange(len(which)), which] = True
     return alike

@@ -52,6 +52,7 @@ class Case:
     says: Floats
     met_us: Ints
     contested: Bools
+    away: Bools
     allowed: Bools
     prior: Floats
     gap_s: Floats
@@ -82,16 +83,17 @@ def case_of(lives: Lives, view: SiteView) -> Case | None:
     number = crowd.number[rows]
     look = seen.look[ready_at].astype(np.float64)
     look /= np.maximum(np.linalg.norm(look, axis=1, keepdims=True), 1e-9)
+    told = lives.album.likeness
     own = np.searchsorted(known.number, number)
     own = np.where(np.append(known.number, 0)[own] == number, own, -1)
     since_us, sure_us = np.append(known.since_us, lives.at_us)[own], np.append(known.sure_us, 0)[own]
-    apart = 1.0 - look @ known.look.astype(np.float64).T
+    apart = 1.0 - likeness.measured(told, look) @ likeness.measured(told, known.look).T
     met_us, nothing = met(lives.album, number, known.number), np.zeros(apart.shape)
     case = Case(
         rows, crowd.uid[rows], number, (sure_us == 0) & (lives.at_us - since_us < YOUNG_US),
         look, seen.count[ready_at], seen.since_us[ready_at], own, apart,
-        likeness.evidence(lives.album.likeness, apart), met_us, met_us.max(axis=1, initial=0) > sure_us,
-        nothing > 0.0, nothing, nothing, nothing, nothing,
+        likeness.evidence(told, apart), met_us, met_us.max(axis=1, initial=0) > sure_us,
+        nothing[0] > 0.0, nothing > 0.0, nothing, nothing, nothing, nothing,
     )  # fmt: skip
     return _with_others(lives, case, sure_us, view)
 
@@ -126,8 +128,9 @@ def _with_others(lives: Lives, case: Case, sure_us: Ints, view: SiteView) -> Cas
     gap_s = (came_us[:, None] - left_us) / 1e6
     way_m = np.linalg.norm(came_m[:, None] - place_m, axis=2)
     free = away & (way_m <= WALK_M_S * gap_s + SLACK_M) & (left_us <= here_us[:, None])
-    free |= np.isin(known, case.number[doubted])
-    allowed = free & (case.young | doubted)[:, None]
+    # Only whoever is new can be somebody for whom another is taken far from here.
+    taken = np.isin(known, case.number[doubted])
+    allowed = np.where(case.young[:, None], free | taken, free & doubted[:, None])
     allowed |= (away | np.isin(known, case.number)) & (case.met_us > sure_us[:, None])
     has = np.flatnonzero(case.own >= 0)
     allowed[has, case.own[has]] = False
@@ -140,7 +143,7 @@ def _with_others(lives: Lives, case: Case, sure_us: Ints, view: SiteView) -> Cas
     told = away & (camera >= 0) & (camera != came) & (way_m >= walking.LEAST_M)
     doubt = np.where(told, walking.doubt(*ways), 0.0)
     return replace(
-        case, allowed=allowed, prior=np.where(away, -np.log1p(np.maximum(gap_s, 0.0) / RECENT_S) - doubt, 0.0),
+        case, away=away, allowed=allowed, prior=np.where(away, -np.log1p(np.maximum(gap_s, 0.0) / RECENT_S) - doubt, 0.0),
         gap_s=gap_s, way_m=way_m, walk=np.where(told, walking.surprise(*ways), 0.0),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoton import memory as memories
-from spoton import walking
+from spoton import likeness, walking
 from spoton.bindings import Binding, Gallery
 from spoton.crowd import kept, with_values
 from spoton.events import Evidence, PersonLeft, PersonReturned, PersonsMerged, PersonSplit, TrackReassigned, TrackRef
@@ -32,7 +32,8 @@ def made_one(lives: Lives, case: Case, column: Ints, parts: Mapping[int, Ints]) 
     for r, (first, *others) in ((r, each.tolist()) for r, each in parts.items()):
         column[r] = first
         for other in others:
-            apart = 1.0 - float(known.look[first].astype(np.float64) @ known.look[other])
+            one, two = likeness.measured(lives.album.likeness, known.look[[first, other]])
+            apart = 1.0 - float(one @ two)
             number = int(known.number[other])
             found.append((PersonsMerged, {
                 "person": lives.name(int(known.number[first])), "merged": lives.name(number), "tracks": [],
