@@ -27,7 +27,7 @@ MET_M = 2.0
 """People who were this near to each other may have been mistaken for each other."""
 _MET_US = 60_000_000
 _SEEN_US = 1_000_000
-_WEIGHT = 20.0
+_WEIGHT = 60.0
 
 
 class Portraits(msgspec.Struct, frozen=True):
@@ -68,6 +68,7 @@ class Album(msgspec.Struct, frozen=True):
     portraits: Portraits = msgspec.field(default_factory=lambda: no_portraits(0))
     impressions: Impressions = msgspec.field(default_factory=lambda: no_impressions(0))
     likeness: Likeness = Likeness()
+    glimpse: Likeness = Likeness()
     met: dict[tuple[int, int], int] = {}
     walks: Mapping[Way, Pace] = {}
 

@@ -30,7 +30,7 @@ STALE_LOOKS = 20
 """An impression that is still doubtful after so many looks is begun anew: it may be of two people."""
 STAY = 3.0
 """Log odds that somebody is who they were, before looks are asked."""
-NEW = 1.0
+NEW = 0.0
 """Log odds that whoever is new is new, over all together who are away."""
 TAKEN = -1.0
 """Log odds that somebody is new after all, once who they were turns out to be another."""
@@ -49,7 +49,7 @@ def recognised(lives: Lives, view: SiteView) -> Lives:
     """Everyone after those whose impression is ready were held against the portraits of whom they can be."""
     if not lives.album.model:
         return lives
-    lives = replace(lives, album=_of_those_known(lives))
+    lives = replace(lives, album=_glimpsed(lives, _of_those_known(lives)))
     case = case_of(lives, view)
     if case is None:
         return lives
@@ -67,6 +67,28 @@ def _of_those_known(lives: Lives) -> Album:
     if keep.all():
         return album
     made: Album = msgspec.structs.replace(album, portraits=portraits.only(album.portraits, keep))
+    return made
+
+
+def _glimpsed(lives: Lives, album: Album) -> Album:
+    """The album that knows better what a first look says: from those whom nobody can have been mistaken for."""
+    seen, known, crowd = album.impressions, album.portraits, lives.crowd
+    first = np.flatnonzero((seen.since_us == lives.at_us) & (seen.count == 1))
+    if not len(first) or not len(known) or not len(crowd):
+        return album
+    number = crowd.number[np.minimum(np.searchsorted(crowd.uid, seen.uid[first]), len(crowd) - 1)]
+    own = np.minimum(np.searchsorted(known.number, number), len(known) - 1)
+    near_us = met(album, number, known.number)
+    certain = (known.number[own] == number) & (known.sure_us[own] > 0)
+    certain &= near_us.max(axis=1, initial=0) <= known.sure_us[own]
+    first, own, near_us = first[certain], own[certain], near_us[certain]
+    if not len(first):
+        return album
+    apart = 1.0 - likeness.measured(album.likeness, seen.look[first]) @ likeness.measured(album.likeness, known.look).T
+    others = np.isin(known.number, crowd.number[crowd.seen_us == lives.at_us]) & (near_us == 0)
+    others[np.arange(len(first)), own] = False
+    same = apart[np.arange(len(first)), own]
+    made: Album = msgspec.structs.replace(album, glimpse=likeness.learned(album.glimpse, same, apart[others]))
     return made
 
 

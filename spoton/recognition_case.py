@@ -18,6 +18,9 @@ Bools = NDArray[np.bool_]
 
 READY_LOOKS = 3
 READY_US = 1_000_000
+QUICK_LOOKS=1
+QUICK_US=0
+GLIMPSE=1
 """An impression of fewer looks, or of a shorter time, says little: the same view again is no news."""
 YOUNG_US = 10_000_000
 """Whoever is new may still turn out to be somebody else for so long."""
@@ -71,8 +74,10 @@ def case_of(lives: Lives, view: SiteView) -> Case | None:
     """Everyone who is seen now, has a number, was not named by an operator, and has been looked at often enough."""
     crowd, seen, known = lives.crowd, lives.album.impressions, lives.album.portraits
     ready = (seen.count >= READY_LOOKS) & (lives.at_us - seen.since_us >= READY_US)
+    quick = (seen.count >= QUICK_LOOKS) & (lives.at_us - seen.since_us >= QUICK_US)
     if not ready.any() or not len(crowd):
         return None
+    ready |= quick & ~np.isin(crowd.number[np.minimum(np.searchsorted(crowd.uid, seen.uid), len(crowd) - 1)], known.number[known.sure_us > 0])
     pinned = [each.uid for each in lives.bindings.values() if each.pinned]
     at = np.minimum(np.searchsorted(crowd.uid, seen.uid), len(crowd) - 1)
     ready &= (crowd.uid[at] == seen.uid) & (crowd.number[at] > 0) & (crowd.seen_us[at] == lives.at_us)
@@ -88,11 +93,15 @@ def case_of(lives: Lives, view: SiteView) -> Case | None:
     own = np.where(np.append(known.number, 0)[own] == number, own, -1)
     since_us, sure_us = np.append(known.since_us, lives.at_us)[own], np.append(known.sure_us, 0)[own]
     apart = 1.0 - likeness.measured(told, look) @ likeness.measured(told, known.look).T
+    brief = ~((seen.count[ready_at] >= READY_LOOKS) & (lives.at_us - seen.since_us[ready_at] >= READY_US))
+    says = likeness.evidence(told, apart)
+    if GLIMPSE:
+        says[brief] = likeness.evidence(lives.album.glimpse, apart[brief])
     met_us, nothing = met(lives.album, number, known.number), np.zeros(apart.shape)
     case = Case(
         rows, crowd.uid[rows], number, (sure_us == 0) & (lives.at_us - since_us < YOUNG_US),
         look, seen.count[ready_at], seen.since_us[ready_at], own, apart,
-        likeness.evidence(told, apart), met_us, met_us.max(axis=1, initial=0) > sure_us,
+        says, met_us, met_us.max(axis=1, initial=0) > sure_us,
         nothing[0] > 0.0, nothing > 0.0, nothing, nothing, nothing, nothing,
     )  # fmt: skip
     return _with_others(lives, case, sure_us, view)
