@@ -25,6 +25,8 @@ Bools = NDArray[np.bool_]
 
 MET_M = 2.0
 """People who were this near to each other may have been mistaken for each other."""
+APART = 50
+"""Who was seen as often beside somebody, or once at a distance, is another; one person may be seen twice for less."""
 _MET_US = 60_000_000
 _SEEN_US = 1_000_000
 _WEIGHT = 60.0
@@ -32,8 +34,8 @@ _WEIGHT = 60.0
 
 class Portraits(msgspec.Struct, frozen=True):
     """number: (K,) ascending. look: (K, D) unit rows, count: (K,) looks in each. since_us: (K,) from when on each is
-    known; sure_us: (K,) until when it was sure that who was there was this person. together: (K, K) who was seen at
-    the same time as whom, and so is not them.
+    known; sure_us: (K,) until when it was sure that who was there was this person. together: (K, K) in
+    how many ticks who was seen beside whom; ``APART`` for who is not them.
     """
 
     number: Ints
@@ -41,7 +43,7 @@ class Portraits(msgspec.Struct, frozen=True):
     count: Ints
     since_us: Ints
     sure_us: Ints
-    together: Bools
+    together: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.number)
@@ -76,7 +78,7 @@ class Album(msgspec.Struct, frozen=True):
 def no_portraits(dim: int) -> Portraits:
     """Nobody known; looks have ``dim`` numbers."""
     none = np.zeros(0, dtype=np.int64)
-    return Portraits(none, np.zeros((0, dim), dtype=np.float16), none, none, none, np.zeros((0, 0), dtype=np.bool_))
+    return Portraits(none, np.zeros((0, dim), dtype=np.float16), none, none, none, np.zeros((0, 0), dtype=np.uint8))
 
 
 def no_impressions(dim: int) -> Impressions:
@@ -96,18 +98,22 @@ def looked(album: Album, crowd: Crowd, sightings: Sightings, owner: Ints, at_us:
     made: Album = msgspec.structs.replace(
         album, impressions=_impressed(album.impressions, crowd, sightings, owner, at_us), met=_met(album, crowd, at_us),
         likeness=weighed(album.likeness, _off(album.impressions, crowd, sightings, owner)),
-        portraits=_together(album.portraits, crowd.number[crowd.seen_us == at_us]),
+        portraits=_together(album.portraits, crowd, at_us),
     )  # fmt: skip
     return made
 
 
-def _together(known: Portraits, numbers: Ints) -> Portraits:
-    here = np.flatnonzero(np.isin(known.number, numbers))
+def _together(known: Portraits, crowd: Crowd, at_us: int) -> Portraits:
+    at = np.minimum(np.searchsorted(known.number, crowd.number), max(len(known) - 1, 0))
+    rows = np.flatnonzero((crowd.seen_us == at_us) & (np.append(known.number, 0)[at] == crowd.number) & (crowd.number > 0))
+    here, place = at[rows], crowd.mean[rows, :2]
     pairs = np.ix_(here, here)
-    if known.together[pairs].all():
+    far = np.linalg.norm(place[:, None] - place, axis=2) > MET_M
+    more = np.maximum(known.together[pairs], np.where(far, APART, np.minimum(known.together[pairs] + 1, APART)))
+    if (more == known.together[pairs]).all():
         return known
     together = known.together.copy()
-    together[pairs] = True
+    together[pairs] = more
     changed: Portraits = msgspec.structs.replace(known, together=together)
     return changed
 
@@ -195,6 +201,6 @@ def drawn(
     look[new] /= np.linalg.norm(look[new], axis=1, keepdims=True)
     counted[new] = np.where(anew, count, counted[new] + count)
     sure[new] = np.maximum(sure[new], sure_us)
-    together = np.zeros((len(everyone), len(everyone)), dtype=np.bool_)
+    together = np.zeros((len(everyone), len(everyone)), dtype=np.uint8)
     together[np.ix_(old, old)] = portraits.together
     return Portraits(everyone, look.astype(np.float16), counted, since, sure, together)

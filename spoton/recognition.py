@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoton import likeness, portraits
+from spoton import memory as memories
 from spoton.association import assign
 from spoton.lives import Lives
-from spoton.portraits import Album
-from spoton.recognition_case import READY_US, YOUNG_US, Case, case_of, met
+from spoton.portraits import APART, Album
+from spoton.recognition_case import READY_LOOKS, READY_US, YOUNG_US, Case, case_of, met
 from spoton.renaming import made_one, renamed
 from spoton.sightings import SiteView
 
@@ -32,6 +33,8 @@ STAY = 3.0
 """Log odds that somebody is who they were, before looks are asked."""
 NEW = 0.0
 """Log odds that whoever is new is new, over all together who are away."""
+KEPT = 2.0
+"""Log odds that whoever was recognised a moment ago was recognised rightly, beyond what looks say."""
 TAKEN = -1.0
 """Log odds that somebody is new after all, once who they were turns out to be another."""
 SURE = 0.8
@@ -41,7 +44,7 @@ CLEAR = 1.0
 ALIKE, SAME = 2.0, 4.0
 """Two portraits that are of one person with these log odds may be, and are."""
 _MOST_ROUNDS = 8
-OWN=1.0
+JOIN=1
 _WORST = 1000.0
 
 
@@ -49,13 +52,13 @@ def recognised(lives: Lives, view: SiteView) -> Lives:
     """Everyone after those whose impression is ready were held against the portraits of whom they can be."""
     if not lives.album.model:
         return lives
-    lives = replace(lives, album=_glimpsed(lives, _of_those_known(lives)))
+    lives = _home(replace(lives, album=_glimpsed(lives, _of_those_known(lives))))
     case = case_of(lives, view)
     if case is None:
         return lives
     column, likely = _chosen(_values(case), case, lives.album, view.site.thresholds.recognise_p)
     lives = replace(lives, album=_learned(lives, case))
-    column, lives = made_one(lives, case, column, _parts(lives, case, column))
+    case, column, lives = made_one(lives, case, column, _parts(lives, case, column))
     lives, after = renamed(lives, case, column, likely, view)
     return replace(lives, album=_drawn(lives.album, case, after, likely >= SURE, lives.at_us))
 
@@ -70,6 +73,14 @@ def _of_those_known(lives: Lives) -> Album:
     return made
 
 
+def _home(lives: Lives) -> Lives:
+    """Without the memory of those who came back long enough ago to stay."""
+    crowd, memory = lives.crowd, lives.memory
+    for number in crowd.number[(lives.at_us - crowd.born_us >= YOUNG_US) & np.isin(crowd.number, memory.number)].tolist():
+        memory = memories.without(memory, number)
+    return replace(lives, memory=memory)
+
+
 def _glimpsed(lives: Lives, album: Album) -> Album:
     """The album that knows better what a first look says: from those whom nobody can have been mistaken for."""
     seen, known, crowd = album.impressions, album.portraits, lives.crowd
@@ -79,7 +90,8 @@ def _glimpsed(lives: Lives, album: Album) -> Album:
     number = crowd.number[np.minimum(np.searchsorted(crowd.uid, seen.uid[first]), len(crowd) - 1)]
     own = np.minimum(np.searchsorted(known.number, number), len(known) - 1)
     near_us = met(album, number, known.number)
-    certain = (known.number[own] == number) & (known.sure_us[own] > 0)
+    born_us = crowd.born_us[np.minimum(np.searchsorted(crowd.uid, seen.uid[first]), len(crowd) - 1)]
+    certain = (known.number[own] == number) & (known.sure_us[own] >= born_us)
     certain &= near_us.max(axis=1, initial=0) <= known.sure_us[own]
     first, own, near_us = first[certain], own[certain], near_us[certain]
     if not len(first):
@@ -98,13 +110,18 @@ def _values(case: Case) -> Floats:
     value = np.full((len(every), known + len(every)), -np.inf)
     value[:, :known] = np.where(case.allowed, case.says + case.prior, -np.inf)
     value[every, known + every] = TAKEN
-    new = NEW + np.log1p((case.allowed * np.exp(case.prior)).sum(axis=1))
+    likely = case.allowed * np.exp(case.prior)
+    back = np.flatnonzero(case.returned)
+    likely[back, case.own[back]] = np.exp(case.prior[back, case.own[back]])
+    new = NEW + np.log1p(likely.sum(axis=1))
     # Nobody stays who has long looked like somebody else, and may have been mistaken for them.
     stay = np.where((case.count >= STALE_LOOKS) & case.contested, 0.0, STAY) + case.settled
     # Whoever is new and has a portrait does not go over to somebody who is here for looking like both.
-    drawn = case.young & (case.own >= 0)
-    value[np.ix_(drawn, np.append(~case.away, np.zeros(len(every), dtype=np.bool_)))] -= OWN * np.maximum(stay - new, 0.0)[drawn, None]
-    value[every, _own(case)] = np.where(case.young, new, stay)
+    drawn = case.fresh & (case.own >= 0)
+    value[:, :known] -= np.where(drawn[:, None] & ~case.away, np.maximum(stay - new, 0.0)[:, None], 0.0)
+    value[every, _own(case)] = np.where(case.fresh, new, stay)
+    value[back, case.own[back]] = case.settled[back] + case.prior[back, case.own[back]] + KEPT
+    value[back, known + back] = new[back]
     return value
 
 
@@ -128,11 +145,12 @@ def _chosen(value: Floats, case: Case, album: Album, least: float) -> tuple[Ints
         rows, columns = assign(cost, _WORST)
         chosen = own.copy()
         chosen[rows] = columns
-        changed = np.flatnonzero((chosen != own) & (chosen < known))
+        changed = np.flatnonzero((chosen != own) & ((chosen < known) | case.returned))
         certain = likely[every, chosen]
         if not len(changed):
             return chosen, certain
-        certain[changed] = (likely[changed, :known] * _alike(album, chosen[changed], ALIKE)).sum(axis=1)
+        others = changed[chosen[changed] < known]
+        certain[others] = (likely[others, :known] * _alike(album, chosen[others], ALIKE)).sum(axis=1)
         doubtful = np.isin(every, changed) & (certain < least)
         if not doubtful.any():
             return chosen, certain
@@ -149,18 +167,26 @@ def _alike(album: Album, which: Ints, least: float) -> Bools:
 
 
 def _parts(lives: Lives, case: Case, column: Ints) -> dict[int, Ints]:
-    """By row that is somebody who is away: all the portraits that are of this person, who was not recognised before."""
-    known, number = lives.album.portraits, lives.memory.number
-    away = np.isin(known.number, number)
+    """By row all the portraits that are of this person, who was not recognised before: of somebody who is away and
+    back, and of somebody who is here under another number than before.
+    """
+    known, memory, crowd = lives.album.portraits, lives.memory.number, lives.crowd.number
+    away = np.isin(known.number, memory) & ~np.isin(known.number, crowd)
     away[column[column < len(known)]] &= False
     parts = {}
-    for r in np.flatnonzero((column < len(known)) & (column != case.own)).tolist():
+    back = (column < len(known)) & (column != case.own)
+    stays = (column == case.own) & ~case.young & (case.count >= READY_LOOKS) if JOIN else back & False
+    for r in np.flatnonzero(back | stays).tolist():
         best = int(column[r])
-        if known.number[best] in number:
-            same = _alike(lives.album, column[[r]], SAME)[0] & (case.says[r] > SAME) & case.allowed[r] & away
-            same &= ~known.together[best]
+        if stays[r] or known.number[best] in memory:
+            same = (case.says[r] > SAME) & away & (known.together[best] < APART)
+            same &= case.reach[r] if stays[r] else case.allowed[r]
+            if same.any():
+                same &= _alike(lives.album, column[[r]], SAME)[0]
             same[best] = True
-            parts[r] = np.flatnonzero(same)
+            if back[r] or same.sum() > 1:
+                parts[r] = np.flatnonzero(same)
+                away &= ~same
     return parts
 
 
@@ -183,18 +209,18 @@ def _learned(lives: Lives, case: Case) -> Album:
 
 def _drawn(album: Album, case: Case, after: Ints, sure: Bools, at_us: int) -> Album:
     """The album with the impressions of which it is sure whose they are among the portraits. after: (R,) numbers."""
-    fresh = case.young & (after == case.number)
-    since_us = np.append(album.portraits.since_us, at_us)[case.own]
-    grown = fresh & (at_us - since_us >= YOUNG_US - READY_US)
-    anew = fresh | ~np.isin(after, album.portraits.number)
+    same = after == case.number
+    anew = (case.fresh & same) | ~np.isin(after, album.portraits.number)
+    # Whoever came a moment ago may turn out to be another: the portrait of who they were is not touched before.
+    waits = case.young & ~case.grown
     # Who may have been mistaken for another has to look like themselves; whom nobody was near may look different.
-    clear = (case.settled > CLEAR) | ~case.contested | (after != case.number)
-    draws = (sure & clear) | anew
+    clear = (case.settled > CLEAR) | ~case.contested | ~same
+    draws = (sure & clear & ~waits) | anew
     known = portraits.drawn(
         album.portraits, after[draws], case.look[draws], case.count[draws], at_us,
-        np.where(fresh & ~grown, 0, case.since_us)[draws], anew[draws],
+        np.where(waits, 0, case.since_us)[draws], anew[draws],
     )  # fmt: skip
-    over = np.where(fresh, grown, (sure & clear) | (case.count >= STALE_LOOKS) | (after != case.number))
+    over = np.where(case.young, case.grown, (sure & clear) | (case.count >= STALE_LOOKS) | ~same)
     left = portraits.forgotten(album.impressions, case.uid[over])
     made: Album = msgspec.structs.replace(album, portraits=known, impressions=left)
     return made

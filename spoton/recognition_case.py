@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoton import likeness, walking
+from spoton.crowd import kept
 from spoton.lives import LISTED_US, Lives
 from spoton.portraits import Album
 from spoton.sightings import SiteView
@@ -18,9 +19,6 @@ Bools = NDArray[np.bool_]
 
 READY_LOOKS = 3
 READY_US = 1_000_000
-QUICK_LOOKS=1
-QUICK_US=0
-GLIMPSE=1
 """An impression of fewer looks, or of a shorter time, says little: the same view again is no news."""
 YOUNG_US = 10_000_000
 """Whoever is new may still turn out to be somebody else for so long."""
@@ -36,7 +34,8 @@ RECENT_S = 30.0
 class Case:
     """R people with an impression that is held against K portraits.
 
-    row: (R,) in the crowd; uid, number: (R,) who they are now; young: (R,) they are new. look: (R, D), count, since_us:
+    row: (R,) in the crowd; uid, number: (R,) who they are now. young: (R,) who came a moment ago; fresh: (R,) those of
+    them who are nobody who was known; grown: (R,) who came long enough ago to settle who they are. look: (R, D), count, since_us:
     (R,) their impressions. own: (R,) which portrait is theirs, -1 none. apart: (R, K) cosine distances, and what each
     says, as log odds. met_us: (R, K) when each was last near whom; contested: (R,) somebody was since it was last sure
     who they are. allowed: (R, K) who else they can be; prior: (R, K) how likely each is before looks are asked, gap_s,
@@ -47,6 +46,8 @@ class Case:
     uid: Ints
     number: Ints
     young: Bools
+    fresh: Bools
+    grown: Bools
     look: Floats
     count: Ints
     since_us: Ints
@@ -56,11 +57,17 @@ class Case:
     met_us: Ints
     contested: Bools
     away: Bools
+    reach: Bools
     allowed: Bools
     prior: Floats
     gap_s: Floats
     way_m: Floats
     walk: Floats
+
+    @property
+    def returned(self) -> Bools:
+        """(R,) who came a moment ago and was recognised: it may still turn out otherwise."""
+        return self.young & ~self.fresh
 
     @property
     def settled(self) -> Floats:
@@ -73,36 +80,33 @@ class Case:
 def case_of(lives: Lives, view: SiteView) -> Case | None:
     """Everyone who is seen now, has a number, was not named by an operator, and has been looked at often enough."""
     crowd, seen, known = lives.crowd, lives.album.impressions, lives.album.portraits
-    ready = (seen.count >= READY_LOOKS) & (lives.at_us - seen.since_us >= READY_US)
-    quick = (seen.count >= QUICK_LOOKS) & (lives.at_us - seen.since_us >= QUICK_US)
-    if not ready.any() or not len(crowd):
+    if not len(crowd) or not len(seen):
         return None
-    ready |= quick & ~np.isin(crowd.number[np.minimum(np.searchsorted(crowd.uid, seen.uid), len(crowd) - 1)], known.number[known.sure_us > 0])
-    pinned = [each.uid for each in lives.bindings.values() if each.pinned]
     at = np.minimum(np.searchsorted(crowd.uid, seen.uid), len(crowd) - 1)
-    ready &= (crowd.uid[at] == seen.uid) & (crowd.number[at] > 0) & (crowd.seen_us[at] == lives.at_us)
-    ready &= ~np.isin(seen.uid, pinned)
-    if not ready.any():
-        return None
-    rows, ready_at = at[ready], np.flatnonzero(ready)
-    number = crowd.number[rows]
-    look = seen.look[ready_at].astype(np.float64)
-    look /= np.maximum(np.linalg.norm(look, axis=1, keepdims=True), 1e-9)
-    told = lives.album.likeness
+    number = crowd.number[at]
     own = np.searchsorted(known.number, number)
     own = np.where(np.append(known.number, 0)[own] == number, own, -1)
     since_us, sure_us = np.append(known.since_us, lives.at_us)[own], np.append(known.sure_us, 0)[own]
+    born_us = crowd.born_us[at]
+    young = (lives.at_us - born_us < YOUNG_US) & (sure_us < born_us)
+    long = (seen.count >= READY_LOOKS) & (lives.at_us - seen.since_us >= READY_US)
+    pinned = [each.uid for each in lives.bindings.values() if each.pinned]
+    ready = (crowd.uid[at] == seen.uid) & (number > 0) & (crowd.seen_us[at] == lives.at_us)
+    ready &= (long | young) & ~np.isin(seen.uid, pinned)
+    if not ready.any():
+        return None
+    rows, own, number, sure_us, young = at[ready], own[ready], number[ready], sure_us[ready], young[ready]
+    look = seen.look[ready].astype(np.float64)
+    look /= np.maximum(np.linalg.norm(look, axis=1, keepdims=True), 1e-9)
+    told = lives.album.likeness
     apart = 1.0 - likeness.measured(told, look) @ likeness.measured(told, known.look).T
-    brief = ~((seen.count[ready_at] >= READY_LOOKS) & (lives.at_us - seen.since_us[ready_at] >= READY_US))
-    says = likeness.evidence(told, apart)
-    if GLIMPSE:
-        says[brief] = likeness.evidence(lives.album.glimpse, apart[brief])
+    says = np.where(long[ready, None], likeness.evidence(told, apart), likeness.evidence(lives.album.glimpse, apart))
     met_us, nothing = met(lives.album, number, known.number), np.zeros(apart.shape)
     case = Case(
-        rows, crowd.uid[rows], number, (sure_us == 0) & (lives.at_us - since_us < YOUNG_US),
-        look, seen.count[ready_at], seen.since_us[ready_at], own, apart,
-        says, met_us, met_us.max(axis=1, initial=0) > sure_us,
-        nothing[0] > 0.0, nothing > 0.0, nothing, nothing, nothing, nothing,
+        rows, crowd.uid[rows], number, young, young & ((own < 0) | (since_us[ready] >= born_us[ready])),
+        lives.at_us - born_us[ready] >= YOUNG_US - READY_US,
+        look, seen.count[ready], seen.since_us[ready], own, apart, says, met_us,
+        met_us.max(axis=1, initial=0) > sure_us, nothing > 0.0, nothing > 0.0, nothing > 0.0, nothing, nothing, nothing, nothing,
     )  # fmt: skip
     return _with_others(lives, case, sure_us, view)
 
@@ -127,16 +131,22 @@ def _with_others(lives: Lives, case: Case, sure_us: Ints, view: SiteView) -> Cas
     without looking like it.
     """
     crowd, known = lives.crowd, lives.album.portraits.number
-    place_m, left_us, camera = _last_seen(lives, view)
-    away = lives.at_us - left_us > LISTED_US
+    shape = case.apart.shape
+    left_m, left_us, camera = _last_seen(lives, view)
+    place_m, gone_us, by = (np.broadcast_to(each, (*shape, *each.shape[1:])).copy() for each in (left_m, left_us, camera))
+    back = np.flatnonzero(case.returned)
+    for told, before in zip((place_m, gone_us, by), _last_seen(replace(lives, crowd=kept(crowd, crowd.uid < 0)), view), strict=True):
+        told[back, case.own[back]] = before[case.own[back]]
+    away = lives.at_us - gone_us > LISTED_US
     doubted = ~case.young & (case.settled < DOUBT)
     # Whoever is new came when and where they were seen first; nobody is away who was seen since this one is there.
     came_us = np.where(case.young, crowd.born_us[case.row], lives.at_us)
     came_m = np.where(case.young[:, None], crowd.born_m[case.row], crowd.mean[case.row, :2])
     here_us = np.where(case.young, came_us, case.since_us)
-    gap_s = (came_us[:, None] - left_us) / 1e6
+    gap_s = (came_us[:, None] - gone_us) / 1e6
     way_m = np.linalg.norm(came_m[:, None] - place_m, axis=2)
-    free = away & (way_m <= WALK_M_S * gap_s + SLACK_M) & (left_us <= here_us[:, None])
+    reach = away & (way_m <= WALK_M_S * gap_s + SLACK_M)
+    free = reach & (gone_us <= here_us[:, None])
     # Only whoever is new can be somebody for whom another is taken far from here.
     taken = np.isin(known, case.number[doubted])
     allowed = np.where(case.young[:, None], free | taken, free & doubted[:, None])
@@ -146,13 +156,14 @@ def _with_others(lives: Lives, case: Case, sure_us: Ints, view: SiteView) -> Cas
     for one, other in lives.apart:
         for mine, theirs in ((one, other), (other, one)):
             allowed[np.ix_(case.number == mine, known == theirs)] = False
-    came = np.argmax(crowd.shown_us[case.row] == lives.at_us, axis=1)[:, None]
-    ways = lives.album.walks, view.cameras, np.maximum(camera, 0), came, np.maximum(gap_s, 1e-3), way_m
+    came = np.broadcast_to(np.argmax(crowd.shown_us[case.row] == lives.at_us, axis=1)[:, None], shape)
+    ways = lives.album.walks, view.cameras, np.maximum(by, 0), came, np.maximum(gap_s, 1e-3), way_m
     # In front of one camera people stand about; what is usual says something of ways between two.
-    told = away & (camera >= 0) & (camera != came) & (way_m >= walking.LEAST_M)
+    told = away & (by >= 0) & (by != came) & (way_m >= walking.LEAST_M)
     doubt = np.where(told, walking.doubt(*ways), 0.0)
     return replace(
-        case, away=away, allowed=allowed, prior=np.where(away, -np.log1p(np.maximum(gap_s, 0.0) / RECENT_S) - doubt, 0.0),
+        case, away=away, reach=reach, allowed=allowed,
+        prior=np.where(away, -np.log1p(np.maximum(gap_s, 0.0) / RECENT_S) - doubt, 0.0),
         gap_s=gap_s, way_m=way_m, walk=np.where(told, walking.surprise(*ways), 0.0),
     )  # fmt: skip
 

@@ -23,15 +23,20 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def made_one(lives: Lives, case: Case, column: Ints, parts: Mapping[int, Ints]) -> tuple[Ints, Lives]:
-    """Everyone after those who are away were made one where they are one, and the columns that are chosen then.
+def made_one(lives: Lives, case: Case, column: Ints, parts: Mapping[int, Ints]) -> tuple[Case, Ints, Lives]:
+    """Everyone after those who are one were made one, and the case and the columns that are chosen then.
 
     parts: by row the portraits that are of this person, ascending. Their first identity stays.
     """
     known, memory, found, column = lives.album.portraits, lives.memory, list(lives.found), column.copy()
+    fresh = case.fresh.copy()
     for r, (first, *others) in ((r, each.tolist()) for r, each in parts.items()):
+        # Whoever is here under a later number is so no more than whoever is new.
+        fresh[r] |= column[r] == case.own[r]
         column[r] = first
         for other in others:
+            if other == case.own[r]:
+                continue
             one, two = likeness.measured(lives.album.likeness, known.look[[first, other]])
             apart = 1.0 - float(one @ two)
             number = int(known.number[other])
@@ -40,7 +45,7 @@ def made_one(lives: Lives, case: Case, column: Ints, parts: Mapping[int, Ints]) 
                 "evidence": Evidence(appearance=round(apart, 4), by="looks"),
             }))  # fmt: skip
             memory = memories.without(memory, number)
-    return column, replace(lives, memory=memory, found=tuple(found))
+    return replace(case, fresh=fresh), column, replace(lives, memory=memory, found=tuple(found))
 
 
 def renamed(lives: Lives, case: Case, column: Ints, likely: Floats, view: SiteView) -> tuple[Lives, Ints]:
@@ -64,12 +69,14 @@ def renamed(lives: Lives, case: Case, column: Ints, likely: Floats, view: SiteVi
         gone = before not in after
         evidence = _evidence(lives, case, r, int(column[r]), float(likely[r]), view)
         found += _told(lives, case, r, number, tracks, evidence, gone=gone)
-        if gone and not case.young[r]:
+        if gone and not case.fresh[r]:
             finding, memory = _gone(lives, memory, case, r, view)
             found.append(finding)
     came = np.setdiff1d(after, case.number)
     for number in came.tolist():
-        memory = memories.without(memory, number)
+        memory = _left_before(lives, memory, number, view)
+        if not case.young[after == number].any():
+            memory = memories.without(memory, number)
     numbers = lives.crowd.number.copy()
     numbers[case.row] = after
     # Who was lost from sight, and is here now, is nowhere else.
@@ -87,7 +94,7 @@ def _numbers(lives: Lives, case: Case, column: Ints) -> tuple[Ints, Lives]:
     known = lives.album.portraits.number
     drawn = column < len(known)
     after = np.where(drawn, np.append(known, 0)[np.minimum(column, len(known))], case.number)
-    new = np.flatnonzero(~drawn & np.isin(after, after[drawn]))
+    new = np.flatnonzero(~drawn & (np.isin(after, after[drawn]) | (case.returned & (column != case.own))))
     after[new] = lives.last_number + 1 + np.arange(len(new))
     return after, replace(lives, last_number=lives.last_number + len(new))
 
@@ -120,7 +127,7 @@ def _told(
         found.append((PersonReturned, {
             "person": name, "number": number, "x_m": x_m, "y_m": y_m, "seen": tracks, "evidence": evidence,
         }))  # fmt: skip
-    if gone and case.young[r]:
+    if gone and case.fresh[r]:
         return [*found, (PersonsMerged, {"person": name, "merged": was, "tracks": tracks, "evidence": evidence})]
     return found + [
         (TrackReassigned, {
@@ -131,9 +138,23 @@ def _told(
     ]  # fmt: skip
 
 
+def _left_before(lives: Lives, memory: Memory, number: int, view: SiteView) -> Memory:
+    """The memory with where somebody was lost from sight who has not left yet: they may not be who is there now."""
+    at = np.flatnonzero(lives.crowd.number == number)
+    if not len(at):
+        return memory
+    camera = view.cameras[int(np.argmax(lives.crowd.shown_us[at[0]]))]
+    return memories.remembered(memory, number, int(lives.crowd.seen_us[at[0]]), lives.crowd.mean[at[0]], camera)
+
+
 def _gone(lives: Lives, memory: Memory, case: Case, r: int, view: SiteView) -> tuple[Finding, Memory]:
     """Who row ``r`` of the case was taken for is not there: they left when it was last sure that they were."""
     number, row = int(case.number[r]), int(case.row[r])
+    at = np.flatnonzero(memory.number == number)
+    if len(at):
+        (x_m, y_m), last_us = memory.place_m[at[0]].tolist(), int(memory.left_us[at[0]])
+        left = {"person": lives.name(number), "x_m": round(x_m, 3), "y_m": round(y_m, 3), "last_at": last_us}
+        return (PersonLeft, left), memory
     last_us = int(lives.album.portraits.sure_us[case.own[r]])
     x_m, y_m = (round(value, 3) for value in lives.crowd.mean[row, :2].tolist())
     camera = view.cameras[int(np.argmax(lives.crowd.shown_us[row]))]
