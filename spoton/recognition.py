@@ -41,10 +41,9 @@ SURE = 0.8
 """An impression at least so likely of somebody becomes part of their portrait,"""
 CLEAR = 1.0
 """if by looks alone it is theirs with these log odds, or nobody was near."""
-ALIKE, SAME = 2.0, 4.0
+ALIKE, SAME = 2.0, 5.0
 """Two portraits that are of one person with these log odds may be, and are."""
 _MOST_ROUNDS = 8
-JOIN=1
 _WORST = 1000.0
 
 
@@ -56,9 +55,11 @@ def recognised(lives: Lives, view: SiteView) -> Lives:
     case = case_of(lives, view)
     if case is None:
         return lives
-    column, likely = _chosen(_values(case), case, lives.album, view.site.thresholds.recognise_p)
+    least = view.site.thresholds.recognise_p
+    column, likely = _chosen(_values(case), case, lives.album, least)
     lives = replace(lives, album=_learned(lives, case))
-    case, column, lives = made_one(lives, case, column, _parts(lives, case, column))
+    if least < 1.0:
+        case, column, lives = made_one(lives, case, column, _parts(lives, case, column))
     lives, after = renamed(lives, case, column, likely, view)
     return replace(lives, album=_drawn(lives.album, case, after, likely >= SURE, lives.at_us))
 
@@ -151,7 +152,7 @@ def _chosen(value: Floats, case: Case, album: Album, least: float) -> tuple[Ints
             return chosen, certain
         others = changed[chosen[changed] < known]
         certain[others] = (likely[others, :known] * _alike(album, chosen[others], ALIKE)).sum(axis=1)
-        doubtful = np.isin(every, changed) & (certain < least)
+        doubtful = np.isin(every, changed) & ((certain < least) | (least >= 1.0))
         if not doubtful.any():
             return chosen, certain
         cost[every[doubtful], chosen[doubtful]] = np.inf
@@ -175,7 +176,7 @@ def _parts(lives: Lives, case: Case, column: Ints) -> dict[int, Ints]:
     away[column[column < len(known)]] &= False
     parts = {}
     back = (column < len(known)) & (column != case.own)
-    stays = (column == case.own) & ~case.young & (case.count >= READY_LOOKS) if JOIN else back & False
+    stays = (column == case.own) & ~case.young & (case.count >= READY_LOOKS)
     for r in np.flatnonzero(back | stays).tolist():
         best = int(column[r])
         if stays[r] or known.number[best] in memory:

@@ -140,13 +140,17 @@ def _with_others(lives: Lives, case: Case, sure_us: Ints, view: SiteView) -> Cas
     away = lives.at_us - gone_us > LISTED_US
     doubted = ~case.young & (case.settled < DOUBT)
     # Whoever is new came when and where they were seen first; nobody is away who was seen since this one is there.
-    came_us = np.where(case.young, crowd.born_us[case.row], lives.at_us)
-    came_m = np.where(case.young[:, None], crowd.born_m[case.row], crowd.mean[case.row, :2])
+    born_us, born_m = crowd.born_us[case.row], crowd.born_m[case.row]
+    came_us = np.where(case.young, born_us, lives.at_us)
+    came_m = np.where(case.young[:, None], born_m, crowd.mean[case.row, :2])
     here_us = np.where(case.young, came_us, case.since_us)
     gap_s = (came_us[:, None] - gone_us) / 1e6
     way_m = np.linalg.norm(came_m[:, None] - place_m, axis=2)
-    reach = away & (way_m <= WALK_M_S * gap_s + SLACK_M)
-    free = reach & (gone_us <= here_us[:, None])
+    free = away & (way_m <= WALK_M_S * gap_s + SLACK_M) & (gone_us <= here_us[:, None])
+    since_us = np.append(lives.album.portraits.since_us, 0)[case.own]
+    before_s = (born_us[:, None] - gone_us) / 1e6
+    reach = away & (since_us >= born_us)[:, None] & (before_s >= 0.0)
+    reach &= np.linalg.norm(born_m[:, None] - place_m, axis=2) <= WALK_M_S * before_s + SLACK_M
     # Only whoever is new can be somebody for whom another is taken far from here.
     taken = np.isin(known, case.number[doubted])
     allowed = np.where(case.young[:, None], free | taken, free & doubted[:, None])
