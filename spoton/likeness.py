@@ -1,9 +1,11 @@
 """What a distance between two looks says: learnt on site, from people whom geometry tells together and apart.
 
-Every embedder has distances of its own, and so has every place, with its light and its uniforms. Cosine distances
-between what somebody looks like now and what they were known by are counted, and so are those between different people
-who are there at the same time. The ratio of the two is the evidence (calibration of scores as likelihood ratios:
-Brümmer and du Preez, Computer Speech and Language 2006), never more for a larger distance than for a smaller one.
+Every embedder has distances of its own, and so has every place, with its light and its uniforms. Some numbers of a look
+change from moment to moment and from camera to camera, others stay: each counts by how little it varies within people.
+A distance is 1 less the cosine of two looks weighted so. Those between what somebody looks like now and what they were
+known by are counted, and so are those between different people who are there at the same time. The ratio of the two is
+the evidence (calibration of scores as likelihood ratios: Brümmer and du Preez, Computer Speech and Language 2006),
+never more for a larger distance than for a smaller one.
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ SPOILT, MISTAKEN = 0.05, 0.001
 ENOUGH_SAME, ENOUGH_OTHER = 15.0, 100.0
 """Fewer distances than these say nothing yet."""
 WEIGHED_AT = (200, 1000, 4000)
-FLOOR = 0.3
+"""After so many looks what each number of a look counts is settled anew,"""
 KEEPS = 0.2
+"""and what distances said by then counts for this share."""
+FLOOR = 0.3
+"""No number varies less within people than this share of what all vary in the mean."""
 BINS = 64
 _LEAST, _MOST = 1e-3, 2.0
 _EDGES = np.linspace(np.log(_LEAST), np.log(_MOST), BINS + 1)
@@ -90,12 +95,13 @@ def weighed(likeness: Likeness, off: Floats) -> Likeness:
     return made
 
 
-def measured(likeness: Likeness, looks: Floats) -> Floats:
+def measured(likeness: Likeness, looks: NDArray[np.floating]) -> Floats:
     """Looks (N, D) as unit rows whose dot products are 1 less their distances; zero rows stay zero."""
     rows: Floats = looks.astype(np.float64)
     if len(likeness.weight):
         rows = rows * likeness.weight
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return unit
 
 
 def evidence(likeness: Likeness, apart: Floats) -> Floats:

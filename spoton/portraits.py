@@ -62,8 +62,8 @@ class Impressions(msgspec.Struct, frozen=True):
 
 
 class Album(msgspec.Struct, frozen=True):
-    """Portraits and impressions by one embedder, what its distances say, which numbers were near each other when last,
-    the lower first, and how long people take to walk.
+    """Portraits and impressions by one embedder, what distances of impressions say and what those of a first look alone,
+    which numbers were near each other when last, the lower first, and how long people take to walk.
     """
 
     model: str = ""
@@ -104,8 +104,9 @@ def looked(album: Album, crowd: Crowd, sightings: Sightings, owner: Ints, at_us:
 
 
 def _together(known: Portraits, crowd: Crowd, at_us: int) -> Portraits:
-    at = np.minimum(np.searchsorted(known.number, crowd.number), max(len(known) - 1, 0))
-    rows = np.flatnonzero((crowd.seen_us == at_us) & (np.append(known.number, 0)[at] == crowd.number) & (crowd.number > 0))
+    at = np.searchsorted(known.number, crowd.number)
+    drawn = (np.append(known.number, 0)[at] == crowd.number) & (crowd.number > 0)
+    rows = np.flatnonzero((crowd.seen_us == at_us) & drawn)
     here, place = at[rows], crowd.mean[rows, :2]
     pairs = np.ix_(here, here)
     far = np.linalg.norm(place[:, None] - place, axis=2) > MET_M

@@ -19,7 +19,7 @@ from spoton import memory as memories
 from spoton.association import assign
 from spoton.lives import Lives
 from spoton.portraits import APART, Album
-from spoton.recognition_case import READY_LOOKS, READY_US, YOUNG_US, Case, case_of, met
+from spoton.recognition_case import READY_LOOKS, YOUNG_US, Case, case_of, met
 from spoton.renaming import made_one, renamed
 from spoton.sightings import SiteView
 
@@ -77,7 +77,8 @@ def _of_those_known(lives: Lives) -> Album:
 def _home(lives: Lives) -> Lives:
     """Without the memory of those who came back long enough ago to stay."""
     crowd, memory = lives.crowd, lives.memory
-    for number in crowd.number[(lives.at_us - crowd.born_us >= YOUNG_US) & np.isin(crowd.number, memory.number)].tolist():
+    stays = (lives.at_us - crowd.born_us >= YOUNG_US) & np.isin(crowd.number, memory.number)
+    for number in crowd.number[stays].tolist():
         memory = memories.without(memory, number)
     return replace(lives, memory=memory)
 
@@ -88,10 +89,10 @@ def _glimpsed(lives: Lives, album: Album) -> Album:
     first = np.flatnonzero((seen.since_us == lives.at_us) & (seen.count == 1))
     if not len(first) or not len(known) or not len(crowd):
         return album
-    number = crowd.number[np.minimum(np.searchsorted(crowd.uid, seen.uid[first]), len(crowd) - 1)]
+    row = np.minimum(np.searchsorted(crowd.uid, seen.uid[first]), len(crowd) - 1)
+    number, born_us = crowd.number[row], crowd.born_us[row]
     own = np.minimum(np.searchsorted(known.number, number), len(known) - 1)
     near_us = met(album, number, known.number)
-    born_us = crowd.born_us[np.minimum(np.searchsorted(crowd.uid, seen.uid[first]), len(crowd) - 1)]
     certain = (known.number[own] == number) & (known.sure_us[own] >= born_us)
     certain &= near_us.max(axis=1, initial=0) <= known.sure_us[own]
     first, own, near_us = first[certain], own[certain], near_us[certain]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spoton import likeness, walking
-from spoton.crowd import kept
+from spoton.crowd import Crowd, kept
 from spoton.lives import LISTED_US, Lives
 from spoton.portraits import Album
 from spoton.sightings import SiteView
@@ -35,11 +35,13 @@ class Case:
     """R people with an impression that is held against K portraits.
 
     row: (R,) in the crowd; uid, number: (R,) who they are now. young: (R,) who came a moment ago; fresh: (R,) those of
-    them who are nobody who was known; grown: (R,) who came long enough ago to settle who they are. look: (R, D), count, since_us:
-    (R,) their impressions. own: (R,) which portrait is theirs, -1 none. apart: (R, K) cosine distances, and what each
-    says, as log odds. met_us: (R, K) when each was last near whom; contested: (R,) somebody was since it was last sure
-    who they are. allowed: (R, K) who else they can be; prior: (R, K) how likely each is before looks are asked, gap_s,
-    way_m, walk: (R, K) the time and way since each was seen, in seconds, metres and deviations from the usual time.
+    them who are nobody who was known; grown: (R,) who came long enough ago to settle who they are. look: (R, D), count,
+    since_us: (R,) their impressions. own: (R,) which portrait is theirs, -1 none. apart: (R, K) distances, and what
+    each says, as log odds. met_us: (R, K) when each was last near whom; contested: (R,) somebody was since it was last
+    sure who they are. away: (R, K) who is not here, or was not before; reach: (R, K) who left before each of those came
+    who were never known by another number, and could have walked to where they came. allowed: (R, K) who else they can
+    be; prior: (R, K) how likely each is before looks are asked, gap_s, way_m, walk: (R, K) the time and way since each
+    was seen, in seconds, metres and deviations from the usual time.
     """
 
     row: Ints
@@ -106,7 +108,7 @@ def case_of(lives: Lives, view: SiteView) -> Case | None:
         rows, crowd.uid[rows], number, young, young & ((own < 0) | (since_us[ready] >= born_us[ready])),
         lives.at_us - born_us[ready] >= YOUNG_US - READY_US,
         look, seen.count[ready], seen.since_us[ready], own, apart, says, met_us,
-        met_us.max(axis=1, initial=0) > sure_us, nothing > 0.0, nothing > 0.0, nothing > 0.0, nothing, nothing, nothing, nothing,
+        met_us.max(axis=1, initial=0) > sure_us, *(nothing > 0.0,) * 3, *(nothing,) * 4,
     )  # fmt: skip
     return _with_others(lives, case, sure_us, view)
 
@@ -132,11 +134,13 @@ def _with_others(lives: Lives, case: Case, sure_us: Ints, view: SiteView) -> Cas
     """
     crowd, known = lives.crowd, lives.album.portraits.number
     shape = case.apart.shape
-    left_m, left_us, camera = _last_seen(lives, view)
-    place_m, gone_us, by = (np.broadcast_to(each, (*shape, *each.shape[1:])).copy() for each in (left_m, left_us, camera))
-    back = np.flatnonzero(case.returned)
-    for told, before in zip((place_m, gone_us, by), _last_seen(replace(lives, crowd=kept(crowd, crowd.uid < 0)), view), strict=True):
-        told[back, case.own[back]] = before[case.own[back]]
+    left_m, left_us, left = _last_seen(lives, crowd, view)
+    place_m, gone_us = np.tile(left_m, (shape[0], 1, 1)), np.tile(left_us, (shape[0], 1))
+    by = np.tile(left, (shape[0], 1))
+    # Of whoever was recognised a moment ago it counts where they were before.
+    back = np.flatnonzero(case.returned), case.own[case.returned]
+    before_m, before_us, before = _last_seen(lives, kept(crowd, crowd.uid < 0), view)
+    place_m[back], gone_us[back], by[back] = before_m[back[1]], before_us[back[1]], before[back[1]]
     away = lives.at_us - gone_us > LISTED_US
     doubted = ~case.young & (case.settled < DOUBT)
     # Whoever is new came when and where they were seen first; nobody is away who was seen since this one is there.
@@ -172,9 +176,12 @@ def _with_others(lives: Lives, case: Case, sure_us: Ints, view: SiteView) -> Cas
     )  # fmt: skip
 
 
-def _last_seen(lives: Lives, view: SiteView) -> tuple[Floats, Ints, Ints]:
-    """Of everyone with a portrait: where (K, 2), when (K,), and by which camera (K,), -1 one that is gone."""
-    crowd, memory, known = lives.crowd, lives.memory, lives.album.portraits.number
+def _last_seen(lives: Lives, crowd: Crowd, view: SiteView) -> tuple[Floats, Ints, Ints]:
+    """Of everyone with a portrait: where (K, 2), when (K,), and by which camera (K,), -1 one that is gone.
+
+    crowd: who is there; the others are remembered.
+    """
+    memory, known = lives.memory, lives.album.portraits.number
     place_m, left_us = np.zeros((len(known), 2)), np.zeros(len(known), dtype=np.int64)
     camera = np.full(len(known), -1, dtype=np.int64)
     index = {name: k for k, name in enumerate(view.cameras)}

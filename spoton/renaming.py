@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from spoton import memory as memories
 from spoton import likeness, walking
+from spoton import memory as memories
 from spoton.bindings import Binding, Gallery
 from spoton.crowd import kept, with_values
 from spoton.events import Evidence, PersonLeft, PersonReturned, PersonsMerged, PersonSplit, TrackReassigned, TrackRef

@@ -123,7 +123,7 @@ def _offline(world: World, wishes: Wishes) -> dict[str, Any]:
     frames = round(wishes.seconds * world.fps)
     with bars:
         watched = watch(world, site, frames, None if wishes.mode == "detections" else eyes, bars)
-    return scored(world, *watched, epoch_us=0, mode=wishes.mode)
+    return scored(world, watched, epoch_us=0, mode=wishes.mode)
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from rich.progress import Progress
 
-from spoton import events, tracks
+from spoton import tracks
 from spoton.offline.footage import Footage, OneFrame, from_video
 from spoton.offline.track import Looked, happened
+from spoton.sim.demo_score import Watched
 from spoton.sim.floor import SimulatedFloor
 from spoton.sim.noise import NoisyDetector, usual_noise
 from spoton.sim.world import World
@@ -44,10 +45,8 @@ class EveryFrame:
         """Nothing is open."""
 
 
-def watch(
-    world: World, site: Site, frames: int, eyes: Eyes | None, progress: Progress
-) -> tuple[dict[str, list[int]], list[events.PeopleLocated], set[str]]:
-    """Frames looked at by camera, everyone's places tick by tick, and the names of the detectors.
+def watch(world: World, site: Site, frames: int, eyes: Eyes | None, progress: Progress) -> Watched:
+    """What is found in every frame.
 
     eyes: what looks at the pictures; None for a simulated detector (``usual_noise``) that needs none.
     """
@@ -58,16 +57,10 @@ def watch(
     else:
         assert isinstance(world, SimulatedFloor)
         footage = _detections(world, site, frames)
-    looked: dict[str, list[int]] = {}
-    located: list[events.PeopleLocated] = []
-    detectors: set[str] = set()
+    watched = Watched()
     for event in happened(site, footage, progress, Looked()):
-        if isinstance(event, events.PeopleDetected):
-            looked.setdefault(event.camera, []).append(event.frame)
-            detectors.add(event.detector)
-        elif isinstance(event, events.PeopleLocated):
-            located.append(event)
-    return looked, located, detectors
+        watched.heard(event)
+    return watched
 
 
 def _detections(world: SimulatedFloor, site: Site, frames: int) -> list[Footage]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spoton import events
+from spoton.corrections import Merged, followed
 from spoton.errors import SpotOnError
 from spoton.log.reader import LogReader
 from spoton.offline.mot_text import FloorRows
@@ -24,29 +25,54 @@ LONGEST_S = 600.0
 """Of a long run the last ten minutes are scored."""
 
 
+@dataclass(slots=True)
+class Watched:
+    """What events told. frames: by camera those that were looked at; located: everyone's places, tick by tick; merged:
+    who proved to be whom in the end, by number.
+    """
+
+    frames: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    located: list[events.PeopleLocated] = field(default_factory=list)
+    detectors: set[str] = field(default_factory=set)
+    merged: Merged = field(default_factory=dict)
+
+    def heard(self, event: events.Event) -> None:
+        """Take in one more event; those of one stream in order."""
+        if isinstance(event, events.PeopleDetected):
+            self.frames[event.camera].append(event.frame)
+            self.detectors.add(event.detector)
+        elif isinstance(event, events.PeopleLocated):
+            self.located.append(event)
+        elif isinstance(event, events.PersonsMerged | events.PersonSplit):
+            self.merged = followed(self.merged, event)
+
+    def in_the_end(self, number: int) -> int:
+        """Whose number it is after all that was decided."""
+        passed = set()
+        while number in self.merged and number not in passed:
+            passed.add(number)
+            number = self.merged[number]
+        return number
+
+
 def score(plaza: World, log: Path, epoch_us: int) -> dict[str, Any]:
     """The figures of a demo that ran live, from its log; see ``scored``."""
-    return scored(plaza, *_read(log), epoch_us=epoch_us, mode="live")
+    return scored(plaza, _read(log), epoch_us=epoch_us, mode="live")
 
 
-def scored(
-    plaza: World,
-    frames: Mapping[str, list[int]],
-    located: list[events.PeopleLocated],
-    detectors: set[str],
-    *,
-    epoch_us: int,
-    mode: str,
-) -> dict[str, Any]:
+def scored(plaza: World, watched: Watched, *, epoch_us: int, mode: str) -> dict[str, Any]:
     """The demo's figures, every frame counted from the first that a camera delivered to the last tick.
 
-    frames: by camera those that were looked at. epoch_us: event time of frame 0. mode: how it was watched. Truth is
-    everyone on the floor whom at least one camera has in its picture from foot to head; found is everyone whom SpotOn
-    placed where a camera can see them so. ``fps_per_camera`` is the slowest camera's, counted from its own first frame.
-    ``rank1_after_return`` is the share of ``returns`` (see ``returns.Returns``) with the same id, None without any.
+    epoch_us: event time of frame 0. mode: how it was watched. Truth is everyone on the floor whom at least one camera
+    has in its picture from foot to head; found is everyone whom SpotOn placed where a camera can see them so, under the
+    id that they had at that moment. ``idf1_afterwards`` is under the id that whoever reads the log finds there in the
+    end, with everyone who proved to be another counted as them from their beginning. ``fps_per_camera`` is the slowest
+    camera's, counted from its own first frame. ``rank1_after_return`` is the share of ``returns`` (see
+    ``returns.Returns``) with the same id, None without any.
 
     Raises SpotOnError when nobody was located: there is nothing to score then.
     """
+    frames, located = watched.frames, watched.located
     if not located or not frames:
         raise SpotOnError("the demo ran too short to score anything", remedy="give it 10 seconds or more")
 
@@ -69,15 +95,19 @@ def scored(
     )
     again = returns(everyone.only(_glimpsed(plaza, everyone)), truth, found, plaza.fps)
     scores = score_floor(truth, found)
+    ids, where = np.unique(found.ids, return_inverse=True)
+    settled = np.array([watched.in_the_end(number) for number in ids.tolist()], dtype=np.int64)
+    afterwards = score_floor(truth, FloorRows(found.frames, settled[where], found.floor_m))
     errors_m = floor_errors_m(truth, found)
     duration_s = (last - first + 1) / plaza.fps
     rates = [_rate_fps(seen, first, last, plaza.fps) for seen in frames.values()]
     return {
         "idf1": round(scores.idf1, 2),
+        "idf1_afterwards": round(afterwards.idf1, 2),
         "mota": round(scores.mota, 2),
         "floor_error_median_m": round(float(np.median(errors_m)), 3) if len(errors_m) else None,
         "fps_per_camera": round(min(rates), 2),
-        "detector": ", ".join(sorted(detectors)),
+        "detector": ", ".join(sorted(watched.detectors)),
         "people": plaza.people,
         "hota": round(scores.hota, 2),
         "id_switches": scores.id_switches,
@@ -103,21 +133,14 @@ def _rate_fps(seen: list[int], first: int, last: int, fps: float) -> float:
     return len(counted) * fps / (last - min(counted) + 1) if counted else 0.0
 
 
-def _read(log: Path) -> tuple[dict[str, list[int]], list[events.PeopleLocated], set[str]]:
-    detectors: set[str] = set()
-    frames: dict[str, list[int]] = defaultdict(list)
-    located: list[events.PeopleLocated] = []
+def _read(log: Path) -> Watched:
+    watched = Watched()
     with LogReader(log) as reader:
-        for topic in ("detections", "positions"):
+        for topic in ("detections", "identities", "positions"):
             for partition in range(reader.topic(topic).partitions):
                 for record in reader.records(topic, partition):
-                    event = events.decode(record.value or b"")
-                    if isinstance(event, events.PeopleDetected):
-                        frames[event.camera].append(event.frame)
-                        detectors.add(event.detector)
-                    elif isinstance(event, events.PeopleLocated):
-                        located.append(event)
-    return frames, located, detectors
+                    watched.heard(events.decode(record.value or b""))
+    return watched
 
 
 def _truth(plaza: World, first: int, last: int) -> FloorRows:
@@ -156,6 +179,7 @@ def render(result: dict[str, Any], console: Console) -> None:
         title=f"The site, {result['seconds']:g} s, {result['mode']}, against the exact truth", show_header=False
     )
     table.add_row("identity (IDF1)", f"{result['idf1']:.1f} %")
+    table.add_row("identity afterwards", f"{result['idf1_afterwards']:.1f} %")
     table.add_row("accuracy (MOTA)", f"{result['mota']:.1f} %")
     if result["returns"]:
         again = f"{result['rank1_after_return']:.1f} % of {result['returns']}"

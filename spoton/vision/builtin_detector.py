@@ -10,7 +10,7 @@ import numpy as np
 from spoton.vision.background import Background, Foreground
 from spoton.vision.decoding import suppress
 from spoton.vision.figure_score import FigureScore
-from spoton.vision.person_size import Standing, PersonSize
+from spoton.vision.person_size import PersonSize, Standing
 from spoton.vision.preparation import as_rgb
 from spoton.vision.protocols import Detections, Picture
 from spoton.vision.silhouettes import Figure, figures

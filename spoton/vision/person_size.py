@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Standing = Callable[[Floats], Floats]
-"""(N, 2) foot points in pixels to (N, 3), as of ``FloorView.standing_px``: how far right of the feet a standing person's
-head is, how far above, and how wide the same height is across."""
+"""(N, 2) foot points in pixels to (N, 3), as ``FloorView.standing_px``: how far right of the feet the head is, how far
+above, and how wide the same height is across."""
 
 _ENOUGH_SEEN = 12
 _MOST_KEPT = 400
