@@ -62,7 +62,7 @@ class Impressions(msgspec.Struct, frozen=True):
 
 
 class Album(msgspec.Struct, frozen=True):
-    """Portraits and impressions by one embedder, what distances of impressions say and what those of a first look alone,
+    """Portraits and impressions by one embedder, what distances of impressions say and what those of a first look do,
     which numbers were near each other when last, the lower first, and how long people take to walk.
     """
 
