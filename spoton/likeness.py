@@ -21,7 +21,7 @@ SPOILT, MISTAKEN = 0.05, 0.001
 ENOUGH_SAME, ENOUGH_OTHER = 15.0, 100.0
 """Fewer distances than these say nothing yet."""
 WEIGHED_AT = (200, 1000, 4000)
-"""After so many looks what each number of a look counts is settled anew,"""
+"""After so many looks, and then whenever as many as the last came again, what each number of a look counts is settled,"""
 KEEPS = 0.2
 """and what distances said by then counts for this share."""
 FLOOR = 0.3
@@ -84,11 +84,12 @@ def weighed(likeness: Likeness, off: Floats) -> Likeness:
     varies = (off**2).sum(axis=0) + (likeness.varies if len(likeness.varies) else 0.0)
     looks = likeness.looks + len(off)
     weight, same, other = likeness.weight, likeness.same, likeness.other
-    if any(likeness.looks < often <= looks for often in WEIGHED_AT):
+    full = looks > 2 * WEIGHED_AT[-1]
+    if full or any(likeness.looks < often <= looks for often in WEIGHED_AT):
         variance = varies / looks
         weight = 1.0 / np.sqrt(variance + FLOOR * variance.mean() + 1e-12)
         same, other = KEEPS * same, KEEPS * other
-    fade = min(1.0, WEIGHED_AT[-1] / looks) if looks > 2 * WEIGHED_AT[-1] else 1.0
+    fade = WEIGHED_AT[-1] / looks if full else 1.0
     made: Likeness = msgspec.structs.replace(
         likeness, varies=fade * varies, looks=fade * looks, weight=weight, same=same, other=other,
     )  # fmt: skip

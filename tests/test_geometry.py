@@ -90,6 +90,23 @@ def test_heads_project_as_in_opencv():
     )[0][:, 0]
     np.testing.assert_allclose(view.to_image(floor, 1.7)[0], head, atol=1e-6)
     np.testing.assert_allclose(view.height_px(image, 1.7), image[:, 1] - head[:, 1], atol=1e-6)
+    np.testing.assert_allclose(view.standing_px(image, 1.7)[:, 0], head[:, 0] - image[:, 0], atol=1e-6)
+
+
+def test_people_look_wide_from_above_and_as_tall_as_wide_from_the_side():
+    level = as_pinhole(
+        np.array([[800.0, 0, 640], [0, 800, 360], [0, 0, 1]]), np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+        np.array([0.0, 0.85, 0.0]),
+    )  # fmt: skip
+    feet_px, _ = floor_view(level, SIZE_PX).to_image(np.array([[0.0, 8.0], [2.0, 8.0]]))
+    aside, tall, wide = floor_view(level, SIZE_PX).standing_px(feet_px).T
+    np.testing.assert_allclose(aside, 0.0, atol=1e-9)
+    np.testing.assert_allclose(tall, 800 * 1.7 / 8.0)
+    np.testing.assert_allclose(wide[0], tall[0], rtol=1e-3)
+    calibration, _, _ = random_camera(np.random.default_rng(2))
+    aside, tall, wide = floor_view(calibration, SIZE_PX).standing_px(np.array([[640.0, 400], [640, 700]])).T
+    assert (wide > tall).all()
+    assert wide[1] / tall[1] > wide[0] / tall[0]
 
 
 @pytest.mark.parametrize("dist", DISTORTIONS.values(), ids=DISTORTIONS)

@@ -78,3 +78,56 @@ def test_the_light_may_change() -> None:
 def test_an_operators_gate_holds() -> None:
     assert likeness.gate(known(0.05, 0.3), "histogram", 0.7) == 0.7
     assert likeness.usual_gate("somebody's own", None) == 0.5
+
+
+def looks_of(people: np.ndarray, noise: np.ndarray, seed: int = 0) -> np.ndarray:
+    """A look of each of ``people`` (N, D), off by ``noise`` (D,)."""
+    return people + noise * np.random.default_rng(seed).normal(size=people.shape)
+
+
+def test_numbers_that_vary_within_people_count_less() -> None:
+    """Half of the numbers say who it is, the others are noise."""
+    chance = np.random.default_rng(1)
+    people, noise = chance.normal(size=(300, 16)), np.repeat([0.2, 3.0], 8)
+    people[:, 8:] = 0.0
+    plain = Likeness()
+    weighed = likeness.weighed(plain, looks_of(np.zeros((likeness.WEIGHED_AT[0], 16)), noise))
+    assert len(weighed.weight) == 16
+    assert weighed.weight[:8].min() > 1.5 * weighed.weight[8:].max()
+    one, other = looks_of(people, noise, 2), looks_of(people, noise, 3)
+
+    def confused(told: Likeness) -> float:
+        """How often a different person is nearer than the same one."""
+        apart = 1.0 - likeness.measured(told, one) @ likeness.measured(told, other).T
+        return float((apart < np.diag(apart)[:, None]).mean())
+
+    assert confused(weighed) < 0.7 * confused(plain)
+
+
+def test_weights_stand_until_more_is_known_and_distances_by_the_former_ones_count_less() -> None:
+    chance = np.random.default_rng(2)
+    learnt = known(0.05, 0.3)
+    counted = learnt.same.sum()
+    for _ in range(likeness.WEIGHED_AT[0] - 1):
+        learnt = likeness.weighed(learnt, chance.normal(size=(1, 4)))
+    assert not len(learnt.weight)
+    assert learnt.same.sum() == counted
+    learnt = likeness.weighed(learnt, chance.normal(size=(1, 4)))
+    assert len(learnt.weight) == 4
+    assert learnt.same.sum() == pytest.approx(likeness.KEEPS * counted)
+    weight = learnt.weight
+    learnt = likeness.weighed(learnt, 9.0 * chance.normal(size=(500, 4)))
+    assert np.array_equal(learnt.weight, weight)
+    for _ in range(120):
+        learnt = likeness.weighed(learnt, np.array([0.1, 1.0, 1.0, 1.0]) * chance.normal(size=(500, 4)))
+        assert learnt.looks <= 2 * likeness.WEIGHED_AT[-1]
+    # What varies changes with the light, and weights follow.
+    assert learnt.varies / learnt.looks == pytest.approx(np.array([0.01, 1.0, 1.0, 1.0]), abs=0.2)
+    assert learnt.weight[0] > 1.5 * learnt.weight[1:].max()
+
+
+def test_measured_looks_are_unit_rows_and_nothing_stays_nothing() -> None:
+    looks = np.array([[3.0, 4.0], [0.0, 0.0]], dtype=np.float16)
+    assert likeness.measured(Likeness(), looks) == pytest.approx(np.array([[0.6, 0.8], [0.0, 0.0]]))
+    weighed = Likeness(weight=np.array([4.0, 3.0]))
+    assert likeness.measured(weighed, looks)[0] == pytest.approx(np.full(2, np.sqrt(0.5)))
