@@ -64,7 +64,7 @@ class Likeness(msgspec.Struct, frozen=True):
 
 
 def learned(likeness: Likeness, same: Floats, other: Floats) -> Likeness:
-    """With cosine distances (K,) of the same people and (L,) of different ones."""
+    """With distances (K,) of the same people and (L,) of different ones."""
     mine, theirs = _with(likeness.same, same), _with(likeness.other, other)
     known = mine.sum() >= ENOUGH_SAME and theirs.sum() >= ENOUGH_OTHER and _mean(mine) < _mean(theirs)
     table = _table(_shares(mine), _shares(theirs)) if known else np.zeros(0)
@@ -108,7 +108,7 @@ def measured(likeness: Likeness, looks: NDArray[np.floating]) -> Floats:
 def evidence(likeness: Likeness, apart: Floats) -> Floats:
     """How much more likely distances are of one person than of two, as logarithms; 0 while nothing is known.
 
-    apart: cosine distances of any shape.
+    apart: distances of any shape.
     """
     if not likeness.known:
         return np.zeros_like(apart)

@@ -238,9 +238,10 @@ def _returned(lives: Lives, uid: int, view: SiteView) -> Lives | None:
 
 
 def _unlike(lives: Lives, looks: float, view: SiteView) -> float | None:
-    """What looks at this cosine distance add to the cost of being the same person; None: they are not."""
-    if not lives.album.likeness.known:
-        gate = likeness.usual_gate(lives.gallery.model, view.site.thresholds.appearance_gate)
+    """What looks at this distance add to the cost of being the same person; None: they are not."""
+    given = view.site.thresholds.appearance_gate
+    if given is not None or not lives.album.likeness.known:
+        gate = likeness.usual_gate(lives.gallery.model, given)
         return looks / gate if looks <= gate else None
     says = float(likeness.evidence(lives.album.likeness, np.array(looks)))
     return -says / _NATS if says >= _UNLIKE else None
@@ -313,7 +314,7 @@ def _evidence(lives: Lives, row: int, sightings: Sightings, m: int, view: SiteVi
 
 
 def looks_gate(lives: Lives, view: SiteView) -> float:
-    """The cosine distance beyond which two looks are rather of different people."""
+    """The distance beyond which two looks are rather of different people."""
     return likeness.gate(lives.album.likeness, lives.gallery.model, view.site.thresholds.appearance_gate)
 
 
