@@ -31,7 +31,7 @@ STALE_LOOKS = 20
 """An impression that is still doubtful after so many looks is begun anew: it may be of two people."""
 STAY = 3.0
 """Log odds that somebody is who they were, before looks are asked."""
-NEW = 0.0
+NEW = -1.0
 """Log odds that whoever is new is new, over all together who are away."""
 KEPT = 2.0
 """Log odds that whoever was recognised a moment ago was recognised rightly, beyond what looks say."""

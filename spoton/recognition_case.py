@@ -24,7 +24,7 @@ YOUNG_US = 10_000_000
 """Whoever is new may still turn out to be somebody else for so long."""
 DOUBT = -1.0
 """What looks say, as log odds, of somebody who may be anyone who is away: it is not them, most likely."""
-WALK_M_S, SLACK_M = 2.5, 1.0
+WALK_M_S, SLACK_M = 2.5, 2.0
 """Nobody is expected to come faster than this from where they were seen last."""
 RECENT_S = 30.0
 """Whoever has been away for so long is half as likely to come as one who just left."""

@@ -32,6 +32,8 @@ _WORTH, _SHAPE, _RATE = 2.0, 2.0, 0.5
 """The prior is worth two handovers, and expects a spread of a factor of about two."""
 _LINGERS, _LONGEST_LOG = 0.3, 8.0
 """Three in ten do not go straight on: their time may be any, spread evenly over this range of its logarithm."""
+_HURRIES = 0.1
+"""As many are there sooner than they should, which places that are off make of short times."""
 
 
 class Pace(msgspec.Struct, frozen=True, array_like=True):
@@ -70,7 +72,7 @@ def doubt(walks: Walks, cameras: Sequence[str], left: Ints, came: Ints, gap_s: F
     _, scale, freedom = _expected(walks, cameras)[:, left, came]
     off = surprise(walks, cameras, left, came, gap_s, way_m)
     peak = _peak(freedom) / scale
-    any_time = np.where(off > 0, _LINGERS / _LONGEST_LOG, 0.0)
+    any_time = np.where(off > 0, _LINGERS, _HURRIES) / _LONGEST_LOG
     likely = (1 - _LINGERS) * peak * (1 + off * off / freedom) ** (-(freedom + 1) / 2) + any_time
     return np.asarray(np.log((1 - _LINGERS) * peak + any_time) - np.log(np.maximum(likely, 1e-300)))
 
