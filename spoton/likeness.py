@@ -21,7 +21,7 @@ SPOILT, MISTAKEN = 0.05, 0.001
 ENOUGH_SAME, ENOUGH_OTHER = 15.0, 100.0
 """Fewer distances than these say nothing yet."""
 WEIGHED_AT = (200, 1000, 4000)
-"""After so many looks, and then whenever as many as the last came again, what each number of a look counts is settled,"""
+"""After so many looks, and then whenever as many as the last came again, it is settled what each number counts,"""
 KEEPS = 0.2
 """and what distances said by then counts for this share."""
 FLOOR = 0.3

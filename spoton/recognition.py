@@ -33,7 +33,7 @@ STAY = 3.0
 """Log odds that somebody is who they were, before looks are asked."""
 NEW = -1.0
 """Log odds that whoever is new is new, over all together who are away."""
-KEPT = 2.0
+KEPT = 1.0
 """Log odds that whoever was recognised a moment ago was recognised rightly, beyond what looks say."""
 TAKEN = -1.0
 """Log odds that somebody is new after all, once who they were turns out to be another."""

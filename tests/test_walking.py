@@ -51,7 +51,15 @@ def test_what_is_expected_is_the_posterior_predictive() -> None:
     late, doubt = asked(walks, 10.0, 10.0)
     assert late == pytest.approx((0.0 - mn) / scale)
     peak, here = (stats.t.pdf(at, 2 * an, loc=mn, scale=scale) for at in (mn, 0.0))
-    assert doubt == pytest.approx(np.log(peak / here), rel=1e-9)
+    # Seven in ten go straight on, and one in ten is sooner there than they should be, by whatever time.
+    straight, sooner = 0.7, 0.1 / 8.0
+    assert doubt == pytest.approx(np.log((straight * peak + sooner) / (straight * here + sooner)), rel=1e-9)
+
+
+def test_whoever_is_there_much_too_soon_is_unlikely_and_not_impossible() -> None:
+    doubts = [asked({}, gap_s, 10.0)[1] for gap_s in (5.0, 1.0, 0.1)]
+    assert 0.0 < doubts[0] < doubts[1] <= doubts[2] + 0.1
+    assert 3.0 < doubts[2] < 6.0
 
 
 def test_ways_of_cameras_that_are_gone_say_nothing() -> None:
