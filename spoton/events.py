@@ -179,8 +179,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why an identity was decided: what was measured beside the bound it was held against.
 
     distance_m / gate_m: on the floor. mahalanobis / mahalanobis_gate: squared, chi-square with 2 degrees of freedom.
-    appearance / appearance_gate: distance of looks in [0, 2], 1 less their cosine as weighted on site. gap_s: time since
-    the person was last seen. walk / walk_gate: by how many standard deviations the gap differs from the usual walking time of that way.
+    appearance / appearance_gate: distance of looks in [0, 2], 1 less their weighted cosine. gap_s: time since
+    the person was last seen. walk / walk_gate: by how many standard deviations the gap differs from the usual walking
+    time of that way.
     probability: in [0, 1], how likely that is among all that was possible. by: what decided. Of an operator's
     correction: command, the id of their wish; who it was and why, in their words.
     """
