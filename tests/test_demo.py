@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from spoton.sim.demo_score import score
+from spoton.events import Evidence, PersonsMerged, PersonSplit
+from spoton.sim.demo_score import Watched, score
 from spoton.sim.plaza import Plaza
 
 KEYS = {"idf1", "mota", "floor_error_median_m", "fps_per_camera", "detector", "people"}
@@ -110,6 +111,15 @@ async def test_the_page_of_a_running_demo_shows_people_pictures_and_the_detector
     out, _ = running.communicate(timeout=60)
     assert "against the exact truth" in out
     assert running.returncode == 0
+
+
+def test_in_the_end_everyone_is_who_they_proved_to_be_unless_that_was_taken_back() -> None:
+    watched, head = Watched(), {"id": "", "at": 0, "site": "s", "seq": 0, "tracks": [], "evidence": Evidence()}
+    for person, gone in ((2, 3), (1, 2), (5, 6)):
+        watched.heard(PersonsMerged(person=f"0-{person}", merged=f"0-{gone}", **head))
+    assert [watched.in_the_end(number) for number in (1, 2, 3, 4, 5, 6)] == [1, 1, 1, 4, 5, 5]
+    watched.heard(PersonSplit(person="0-1", new_person="0-2", number=2, **head))
+    assert [watched.in_the_end(number) for number in (1, 2, 3)] == [1, 2, 2]
 
 
 @pytest.mark.parametrize(
