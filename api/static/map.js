@@ -14,6 +14,7 @@ export class FloorMap {
   #bounds = null;
   #theme = themeColours();
   #last = 0;
+  #labels = [];
 
   constructor(canvas, world, { onSelect }) {
     this.canvas = canvas;
@@ -128,6 +129,7 @@ export class FloorMap {
 
   #paintStill() {
     const paint = this.#start(this.#still);
+    this.#labels = [];
     const floor = this.#floorBox() ?? this.#bounds;
     const [left, top] = this.#px([floor.x, floor.y + floor.h]);
     const [width, height] = [floor.w * this.#view.scale, floor.h * this.#view.scale];
@@ -151,8 +153,8 @@ export class FloorMap {
     paint.strokeStyle = this.#theme.edge;
     paint.lineWidth = 1.5;
     paint.strokeRect(left, top, width, height);
-    for (const zone of this.site?.zones ?? []) this.#paintZone(paint, zone);
     for (const camera of this.site?.cameras ?? []) this.#paintCamera(paint, camera);
+    for (const zone of this.site?.zones ?? []) this.#paintZone(paint, zone);
     this.#paintScale(paint);
   }
 
@@ -254,10 +256,15 @@ export class FloorMap {
     this.#label(paint, camera.name, u + shift, base === "top" ? v + 12 : v - 12, { colour: this.#theme.text, align, base });
   }
 
+  // A label that would lie on another one is left out: on a small map the places matter more than their names.
   #label(paint, text, x, y, { colour, align, base }) {
     paint.font = "600 12px system-ui, 'Segoe UI', 'Liberation Sans', sans-serif";
-    const widest = this.#view.width - paint.measureText(text).width - 4;
-    if (align === "left") x = Math.max(4, Math.min(x, widest));
+    const width = paint.measureText(text).width;
+    if (align === "left") x = Math.max(4, Math.min(x, this.#view.width - width - 4));
+    const left = x - { left: 0, center: width / 2, right: width }[align];
+    const top = y - { top: 0, middle: 7, bottom: 14 }[base];
+    if (this.#labels.some((other) => left < other.right && left + width > other.left && top < other.bottom && top + 14 > other.top)) return;
+    this.#labels.push({ left, right: left + width, top, bottom: top + 14 });
     paint.textAlign = align;
     paint.textBaseline = base;
     paint.lineJoin = "round";
