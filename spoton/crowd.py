@@ -38,9 +38,8 @@ class Crowd(msgspec.Struct, frozen=True):
     """State of N people on a floor seen by C cameras; arrays are never changed in place.
 
     uid, number: (N,); number 0 until confirmed. mean: (N, 5) x, y m, vx, vy m/s, height m. cov: (N, 5, 5). belief: (N,)
-    log odds that the person is there. born_us, seen_us: (N,); born_m:
-    (N, 2) where they were seen first. shown_us: (N, C) when each camera saw the person last.
-    home: (N,) the camera that the person is reckoned to, -1 none.
+    log odds that the person is there. born_us, seen_us: (N,); born_m: (N, 2) where they were seen first. shown_us:
+    (N, C) when each camera saw the person last. home: (N,) the camera that the person is reckoned to, -1 none.
     """
 
     uid: Ints

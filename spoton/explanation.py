@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -29,6 +29,9 @@ About: TypeAlias = (
     PersonAppeared | PersonReturned | TrackAssigned | PersonHandedOver | PersonsMerged | PersonSplit | TrackReassigned
     | PersonLeft | CorrectionRefused
 )  # fmt: skip
+
+Who = TypeVar("Who", str, int)
+"""A person by identity or by number."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,12 +75,12 @@ def explain(events: Iterable[AnyEvent], person: str) -> Explanation | None:
         for event in told
         if isinstance(event, PersonsMerged) and event.id not in taken_back
     }
-    family = {person} | {gone for gone in into if person in _chain(into, gone)}
+    family = {person} | {gone for gone in into if person in chain(into, gone)}
     steps = [_step(event, family) for event in told if family & _people(event, wishes)]
     if not steps:
         return None
     return Explanation(
-        person=person, now=_chain(into, person)[-1], previous_ids=sorted(family - {person}, key=_order), steps=steps
+        person=person, now=chain(into, person)[-1], previous_ids=sorted(family - {person}, key=_order), steps=steps
     )
 
 
@@ -87,12 +90,12 @@ def everyone(events: Iterable[AnyEvent]) -> list[str]:
     return sorted(set().union(*told) - {""}, key=_order)
 
 
-def _chain(into: dict[str, str], person: str) -> list[str]:
-    """The person and whom they proved to be, one after the other."""
-    chain = [person]
-    while chain[-1] in into and into[chain[-1]] not in chain:
-        chain.append(into[chain[-1]])
-    return chain
+def chain(into: Mapping[Who, Who], person: Who) -> list[Who]:
+    """The person and whom they proved to be, one after the other. into: who was merged into whom."""
+    proved = [person]
+    while proved[-1] in into and into[proved[-1]] not in proved:
+        proved.append(into[proved[-1]])
+    return proved
 
 
 def _order(person: str) -> tuple[int, str]:

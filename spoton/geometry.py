@@ -131,13 +131,6 @@ class FloorView:
         appears = np.stack([head[:, 0] - foot[:, 0], np.abs(foot[:, 1] - head[:, 1]), wide], axis=1)
         return np.where(valid[:, None], appears, np.nan)
 
-    def height_px(self, foot_px: NDArray[np.floating], height_m: float = 1.7) -> Floats:
-        """Pixels, top to bottom, of a person ``height_m`` tall whose feet are at ``foot_px`` (N, 2); gives (N,).
-
-        nan as in ``standing_px``.
-        """
-        return self.standing_px(foot_px, height_m)[:, 1]
-
     def residuals(self, image_px: NDArray[np.floating], floor_m: NDArray[np.floating]) -> Residuals:
         """How far known points, (N, 2) pixels and (N, 2) metres, fall from where this view puts them."""
         image, floor = np.asarray(image_px, dtype=np.float64), np.asarray(floor_m, dtype=np.float64)

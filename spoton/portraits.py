@@ -95,9 +95,11 @@ def looked(album: Album, crowd: Crowd, sightings: Sightings, owner: Ints, at_us:
         album = Album(sightings.looks_by, no_portraits(dim), no_impressions(dim))
     if not album.model:
         return album
+    fresh = np.flatnonzero((owner >= 0) & (sightings.look != 0.0).any(axis=1)) if sightings.looks_by else owner[:0]
+    looks, uids = sightings.look[fresh], crowd.uid[owner[fresh]]
     made: Album = msgspec.structs.replace(
-        album, impressions=_impressed(album.impressions, crowd, sightings, owner, at_us), met=_met(album, crowd, at_us),
-        likeness=weighed(album.likeness, _off(album.impressions, crowd, sightings, owner)),
+        album, impressions=_impressed(album.impressions, crowd, looks, uids, at_us), met=_met(album, crowd, at_us),
+        likeness=weighed(album.likeness, _off(album.impressions, looks, uids)),
         portraits=_together(album.portraits, crowd, at_us),
     )  # fmt: skip
     return made
@@ -119,34 +121,30 @@ def _together(known: Portraits, crowd: Crowd, at_us: int) -> Portraits:
     return changed
 
 
-def _off(known: Impressions, crowd: Crowd, sightings: Sightings, owner: Ints) -> Floats:
-    """(N, D) by how much each fresh look is off from the impression so far of whom it shows."""
-    fresh = np.flatnonzero((owner >= 0) & (sightings.look != 0.0).any(axis=1)) if sightings.looks_by else owner[:0]
-    if not len(fresh) or not len(known):
+def _off(known: Impressions, looks: Floats, uids: Ints) -> Floats:
+    """(N, D) by how much fresh looks (M, D) are off from the impressions so far of whom they show, uids (M,)."""
+    if not len(uids) or not len(known):
         return np.zeros((0, 0))
-    uid = crowd.uid[owner[fresh]]
-    at = np.minimum(np.searchsorted(known.uid, uid), len(known) - 1)
-    fresh, at = fresh[known.uid[at] == uid], at[known.uid[at] == uid]
-    count = known.count[at][:, None]
-    off: Floats = (sightings.look[fresh] - known.look[at]) * np.sqrt(count / (count + 1.0))
+    at = np.minimum(np.searchsorted(known.uid, uids), len(known) - 1)
+    again = known.uid[at] == uids
+    count = known.count[at[again]][:, None]
+    off: Floats = (looks[again] - known.look[at[again]]) * np.sqrt(count / (count + 1.0))
     return off
 
 
-def _impressed(known: Impressions, crowd: Crowd, sightings: Sightings, owner: Ints, at_us: int) -> Impressions:
-    fresh = np.flatnonzero((owner >= 0) & (sightings.look != 0.0).any(axis=1)) if sightings.looks_by else owner[:0]
+def _impressed(known: Impressions, crowd: Crowd, looks: Floats, uids: Ints, at_us: int) -> Impressions:
     stays = np.isin(known.uid, crowd.uid)
-    if not len(fresh) and stays.all():
+    if not len(uids) and stays.all():
         return known
-    seen = crowd.uid[owner[fresh]]
-    uid = np.union1d(known.uid[stays], seen)
-    before, now = np.searchsorted(uid, known.uid[stays]), np.searchsorted(uid, seen)
+    uid = np.union1d(known.uid[stays], uids)
+    before, now = np.searchsorted(uid, known.uid[stays]), np.searchsorted(uid, uids)
     total = np.zeros((len(uid), known.look.shape[1]))
     count = np.zeros(len(uid), dtype=np.int64)
     since_us = np.full(len(uid), at_us, dtype=np.int64)
     total[before] = known.look[stays] * known.count[stays][:, None].astype(np.float64)
     count[before], since_us[before] = known.count[stays], known.since_us[stays]
-    if len(fresh):
-        np.add.at(total, now, sightings.look[fresh])
+    if len(uids):
+        np.add.at(total, now, looks)
         np.add.at(count, now, 1)
     return Impressions(uid, (total / np.maximum(count, 1)[:, None]).astype(np.float32), count, since_us)
 

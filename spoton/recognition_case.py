@@ -138,9 +138,10 @@ def _with_others(lives: Lives, case: Case, sure_us: Ints, view: SiteView) -> Cas
     place_m, gone_us = np.tile(left_m, (shape[0], 1, 1)), np.tile(left_us, (shape[0], 1))
     by = np.tile(left, (shape[0], 1))
     # Of whoever was recognised a moment ago it counts where they were before.
-    back = np.flatnonzero(case.returned), case.own[case.returned]
-    before_m, before_us, before = _last_seen(lives, kept(crowd, crowd.uid < 0), view)
-    place_m[back], gone_us[back], by[back] = before_m[back[1]], before_us[back[1]], before[back[1]]
+    if case.returned.any():
+        back = np.flatnonzero(case.returned), case.own[case.returned]
+        before_m, before_us, before = _last_seen(lives, kept(crowd, crowd.uid < 0), view)
+        place_m[back], gone_us[back], by[back] = before_m[back[1]], before_us[back[1]], before[back[1]]
     away = lives.at_us - gone_us > LISTED_US
     doubted = ~case.young & (case.settled < DOUBT)
     # Whoever is new came when and where they were seen first; nobody is away who was seen since this one is there.

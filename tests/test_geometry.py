@@ -89,7 +89,7 @@ def test_heads_project_as_in_opencv():
         *(np.array(a) for a in (calibration.R, calibration.t, calibration.K, calibration.dist)),
     )[0][:, 0]
     np.testing.assert_allclose(view.to_image(floor, 1.7)[0], head, atol=1e-6)
-    np.testing.assert_allclose(view.height_px(image, 1.7), image[:, 1] - head[:, 1], atol=1e-6)
+    np.testing.assert_allclose(view.standing_px(image, 1.7)[:, 1], image[:, 1] - head[:, 1], atol=1e-6)
     np.testing.assert_allclose(view.standing_px(image, 1.7)[:, 0], head[:, 0] - image[:, 0], atol=1e-6)
 
 
@@ -210,7 +210,7 @@ def test_horizon_and_sky_have_no_place_on_the_floor():
     behind, seen = view.to_image(np.array([[0.0, -5.0], [0.0, 5.0], [0.0, 0.0]]))
     assert seen.tolist() == [False, True, False]
     assert np.isfinite(behind).all()
-    assert np.isnan(view.height_px(points)[:3]).all()
+    assert np.isnan(view.standing_px(points)[:, 1][:3]).all()
 
 
 def test_nobody_gives_empty_arrays():
@@ -219,7 +219,7 @@ def test_nobody_gives_empty_arrays():
     got = view.to_floor(np.zeros((0, 2)))
     assert [a.shape for a in got] == [(0, 2), (0, 2, 2), (0,)]
     assert [a.shape for a in view.to_image(np.zeros((0, 2)))] == [(0, 2), (0,)]
-    assert view.height_px(np.zeros((0, 2))).shape == (0,)
+    assert view.standing_px(np.zeros((0, 2)))[:, 1].shape == (0,)
     assert foot_points(np.zeros((0, 4))).shape == (0, 2)
     assert iou(np.zeros((0, 4)), np.zeros((3, 4))).shape == (0, 3)
 
@@ -239,14 +239,14 @@ def test_height_from_a_homography_is_that_of_the_camera(seed):
     flip = rng.choice([1.0, -1.0])  # a plan drawn with y downwards
     plan = floor * [1.0, flip]
     guessed = floor_view(PointPairs(tuple(map(tuple, image)), tuple(map(tuple, plan))), SIZE_PX)
-    np.testing.assert_allclose(guessed.height_px(image), exact.height_px(image), rtol=1e-4)
+    np.testing.assert_allclose(guessed.standing_px(image)[:, 1], exact.standing_px(image)[:, 1], rtol=1e-4)
     np.testing.assert_allclose(guessed.position_m, position * [1.0, flip, 1.0], rtol=1e-3, atol=1e-3)
 
 
 def test_height_is_unknown_without_a_pose():
     above = floor_view(Homography(((0.01, 0.0, 0.0), (0.0, -0.01, 7.2), (0.0, 0.0, 1.0))), SIZE_PX)
     assert above.position_m is None
-    assert np.isnan(above.height_px(np.array([[600.0, 300.0]]))).all()
+    assert np.isnan(above.standing_px(np.array([[600.0, 300.0]]))[:, 1]).all()
     _, seen = above.to_image(np.array([[1.0, 1.0]]), 1.7)
     assert not seen.any()
     np.testing.assert_allclose(above.to_image(np.array([[1.0, 1.0]]))[0], [[100.0, 620.0]])
@@ -264,10 +264,10 @@ def test_a_calibration_holds_for_pictures_of_another_size(kind):
     small, large = half.to_floor(image / 2, 0.5), full.to_floor(image, 1.0)
     np.testing.assert_allclose(small.floor_m, large.floor_m, atol=1e-6)
     np.testing.assert_allclose(small.cov_m2, large.cov_m2, rtol=1e-6)
-    np.testing.assert_allclose(half.height_px(image / 2), full.height_px(image) / 2, rtol=1e-6)
+    np.testing.assert_allclose(half.standing_px(image / 2)[:, 1], full.standing_px(image)[:, 1] / 2, rtol=1e-6)
     np.testing.assert_allclose(half.to_image(floor)[0], image / 2, atol=1e-5)
     unsized = floor_view(calibration if kind == "pinhole" else pairs)
-    np.testing.assert_array_equal(unsized.scaled(SIZE_PX).height_px(image), full.height_px(image))
+    np.testing.assert_array_equal(unsized.scaled(SIZE_PX).standing_px(image)[:, 1], full.standing_px(image)[:, 1])
 
 
 def test_a_world_whose_z_points_down_lifts_people_to_the_camera():
@@ -276,7 +276,7 @@ def test_a_world_whose_z_points_down_lifts_people_to_the_camera():
     down = as_pinhole(np.array(calibration.K), np.array(calibration.R) @ flip, np.array(calibration.t))
     foot = np.array([[640.0, 500.0]])
     up_view, down_view = floor_view(calibration, SIZE_PX), floor_view(down, SIZE_PX)
-    np.testing.assert_allclose(down_view.height_px(foot), up_view.height_px(foot), rtol=1e-9)
+    np.testing.assert_allclose(down_view.standing_px(foot)[:, 1], up_view.standing_px(foot)[:, 1], rtol=1e-9)
     assert down_view.position_m[2] == pytest.approx(position[2])
 
 

@@ -57,6 +57,22 @@ def test_a_person_stands_where_and_as_tall_as_they_were_put(dist: tuple[float, .
     assert (np.linalg.eigvalsh(cov) > 0).all()
 
 
+def test_feet_are_not_under_the_middle_of_the_box_of_somebody_who_leans() -> None:
+    """A box around a pole with a head as wide as its foot, at both sides of the picture."""
+    camera = looking_down()
+    pixels = np.column_stack([np.repeat([200.0, 1080.0], 4), np.tile([420.0, 480.0, 540.0, 600.0], 2)])
+    there = camera.floor.to_floor(pixels).floor_m
+    ends = np.stack([camera.floor.to_image(there, height_m)[0] for height_m in (0.0, HEAD_M)])
+    radius_px = np.array([8.0, 0.0])
+    low, high = ends.min(axis=0) - radius_px, ends.max(axis=0) + radius_px
+    boxes = np.column_stack([low, high - low])
+    place, _, valid = stand(boxes, camera)
+    under_the_middle = camera.floor.to_floor(np.column_stack([(low + high)[:, 0] / 2, high[:, 1]])).floor_m
+    off_m, plainly_off_m = (np.linalg.norm(each - there, axis=1) for each in (place[:, :2], under_the_middle))
+    assert valid.all()
+    assert (off_m < 0.5 * plainly_off_m).all()
+
+
 def test_the_covariance_is_that_of_places_from_boxes_with_errors() -> None:
     camera, chance = looking_down(), np.random.default_rng(4)
     there = people_before(camera, 6)

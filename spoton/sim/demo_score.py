@@ -15,6 +15,7 @@ from rich.table import Table
 from spoton import events
 from spoton.corrections import Merged, followed
 from spoton.errors import SpotOnError
+from spoton.explanation import chain
 from spoton.log.reader import LogReader
 from spoton.offline.mot_text import FloorRows
 from spoton.offline.scores import floor_errors_m, score_floor
@@ -48,11 +49,7 @@ class Watched:
 
     def in_the_end(self, number: int) -> int:
         """Whose number it is after all that was decided."""
-        passed = set()
-        while number in self.merged and number not in passed:
-            passed.add(number)
-            number = self.merged[number]
-        return number
+        return chain(self.merged, number)[-1]
 
 
 def score(plaza: World, log: Path, epoch_us: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _WIDTH, _SPREAD = 0.36, 0.7
 
 
 class Stature(NamedTuple):
-    """How people appear, (N,) each or one. height: pixels, at least 4. lean: how far right of the feet the head is, in
+    """How people appear, (N,) each. height: pixels, at least 4. lean: how far right of the feet the head is, in
     heights. girth: how much wider than a person seen from the side, as people from above are.
     """
 
@@ -63,14 +63,18 @@ class PersonSize:
 
     def height(self, foot_x: float, foot_y: float) -> float:
         """The expected height at one foot point."""
-        _, rows, columns = self._table.shape
-        row, column = int(foot_y / _CELL_PX), int(foot_x / _CELL_PX)
-        return float(self._table[0, min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)])
+        return self._at(foot_x, foot_y)[0]
 
     def width(self, foot_x: float, foot_y: float) -> float:
         """The expected width of somebody whose box has the middle of its lower edge here."""
-        stature = self.at(np.array([[foot_x, foot_y]]))
-        return float((stature.height * (_WIDTH * stature.girth + _SPREAD * np.abs(stature.lean)))[0])
+        height, lean, girth = self._at(foot_x, foot_y)
+        return height * (_WIDTH * girth + _SPREAD * abs(lean))
+
+    def _at(self, foot_x: float, foot_y: float) -> tuple[float, float, float]:
+        _, rows, columns = self._table.shape
+        row, column = int(foot_y / _CELL_PX), int(foot_x / _CELL_PX)
+        height, lean, girth = self._table[:, min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)].tolist()
+        return height, lean, girth
 
     def _tabled(self) -> Floats:
         """(3, rows, columns) stature at the middle of every cell of the picture and of as much again below it."""

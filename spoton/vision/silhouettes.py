@@ -103,7 +103,7 @@ def _in_blob(box: tuple[int, int, int, int], people: Mask, differs: Mask, size: 
     if area < 0.05 * expected * expected or height < 0.35 * expected:
         return
     lone = 0.8 * expected <= height <= 1.25 * expected
-    wide = width / (size.width(left + width / 2, top + height))
+    wide = width / size.width(left + width / 2, top + height)
     if lone and height <= 1.12 * expected and wide <= _WIDE[0]:
         yield Figure(left, top, width, height, area / (width * height), True)
         return
