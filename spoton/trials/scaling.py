@@ -18,7 +18,8 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -216,8 +217,10 @@ async def _drained(
         # Encoded beforehand: what is measured is how fast the workers are, not who feeds them.
         backlog = _encoded(recording, range(WARM_UP_FRAMES, last), epoch_us, partitions)
         before = await _until_still(told)
-        await _while_suspended(workers, _hand_over(backlog, settings))
-        used, began_s = _used(workers, broker_pid), time.monotonic()
+        # Read before they go on: a short backlog is done before anyone has looked.
+        async with _suspended(workers):
+            await _hand_over(backlog, settings)
+            used, began_s = _used(workers, broker_pid), time.monotonic()
         wanted = before + len(backlog)
         while (now := await told()) < wanted:
             if time.monotonic() > began_s + _PATIENCE_S:
@@ -228,12 +231,13 @@ async def _drained(
     return took_s, {name: round((after[name] - used[name]) / took_s, 3) for name in after}
 
 
-async def _while_suspended(workers: Sequence[Running], work: Awaitable[None]) -> None:
+@asynccontextmanager
+async def _suspended(workers: Sequence[Running]) -> AsyncIterator[None]:
     began_s = time.monotonic()
     for worker in workers:
         worker.signal(signal.SIGSTOP)
     try:
-        await work
+        yield
     finally:
         for worker in workers:
             worker.signal(signal.SIGCONT)
