@@ -35,7 +35,7 @@ _MEMORY = 5000.0
 _SMOOTH = np.exp(-0.5 * ((_MIDDLE[:, None] - _MIDDLE) / 0.15) ** 2)
 _SMOOTH /= _SMOOTH.sum(axis=0)
 _NARROWEST = 0.1
-_USUAL = {"histogram": 0.2, "osnet": 0.45}
+_USUAL = {"histogram": 0.25, "osnet": 0.45}
 _USUAL_OF_MOST = 0.5
 """Where as large a share of the same people lies beyond as of different people below (``spoton bench embedders``)."""
 _WORTH = 10.0

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from agents.sight import Detectors, Found, Sight
 from spoton import events, tracks
 from spoton.errors import InputError, ModelError
+from spoton.likeness import usual_gate
 from spoton.offline import embedder_bench
 from spoton.site import CameraSite, Site
 from spoton.vision.choose import make_embedder
-from spoton.vision.histogram_embedder import HUES, STRIPES, VALUES, HistogramEmbedder
+from spoton.vision.histogram_embedder import METRIC, HistogramEmbedder
 from spoton.vision.onnx_embedder import OnnxEmbedder
 from spoton.vision.protocols import Detections
+from spoton.vision.worn_colours import BINS, HUES, STRIPES, VALUES, worn_colours
 
 _spec = importlib.util.spec_from_file_location("onnx_graphs", Path(__file__).with_name("onnx_graphs.py"))
 graphs = importlib.util.module_from_spec(_spec)
@@ -41,8 +43,8 @@ def plain(colour: tuple[int, int, int], height: int = 80, width: int = 30) -> np
 
 
 def parts(crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much of a crop's unit row each hue has, (STRIPES, HUES), and grey, (STRIPES,), as shares of 1."""
-    power = HistogramEmbedder().embed([crop])[0].astype(np.float64).reshape(STRIPES, -1) ** 2
+    """How much of a crop's worn colours each hue has, (STRIPES, HUES), and grey, (STRIPES,), as shares of 1."""
+    power = worn_colours([crop])[0].astype(np.float64).reshape(STRIPES, -1) ** 2
     hues = power[:, : HUES * VALUES].reshape(STRIPES, HUES, VALUES)
     return hues.sum(axis=2), power[:, HUES * VALUES :].sum(axis=1)
 
@@ -64,7 +66,7 @@ def test_the_histogram_knows_what_is_worn_where():
     red_above = np.concatenate([plain(RED, 40), plain(BLUE, 40)])
     blue_above = red_above[::-1].copy()
     rows = HistogramEmbedder().embed([red_above, blue_above, cv2.resize(red_above, (60, 200))])
-    assert rows[0] @ rows[1] < 0.5
+    assert 1.0 - rows[0] @ rows[1] > usual_gate(HistogramEmbedder.name, None)
     assert rows[0] @ rows[2] > 0.95
 
 
@@ -87,6 +89,17 @@ def test_every_crop_gives_a_unit_row(height, width, seed):
     assert rows.dtype == np.float32
     assert np.linalg.norm(rows, axis=1) == pytest.approx([1.0, 1.0], abs=1e-5)
     assert np.array_equal(rows[0], rows[1])
+
+
+def test_no_crops_give_no_rows():
+    assert HistogramEmbedder().embed([]).shape == (0, HistogramEmbedder.dim)
+
+
+def test_the_metric_is_of_the_colours_that_are_counted():
+    kept = np.load(METRIC)
+    assert kept.shape == (STRIPES * BINS, HistogramEmbedder.dim)
+    assert np.isfinite(kept).all()
+    assert np.linalg.matrix_rank(kept.astype(np.float64)) == HistogramEmbedder.dim
 
 
 def test_an_onnx_embedder_feeds_red_first_with_imagenet_statistics(tmp_path):

@@ -163,4 +163,4 @@ def test_another_embedder_than_the_recorded_one_is_refused(written):
     file.write_bytes(b"".join(events.encode(event) + b"\n" for event in recorded(embedder=Other())))
     code, said = spoton("find", str(written / "red.png"), "--events", str(file), "--embedder", "histogram")
     assert code == 1
-    assert "embedder 'histogram' (216 numbers) cannot be compared with looks of 'other' (216)" in said
+    assert "embedder 'histogram' (96 numbers) cannot be compared with looks of 'other' (96)" in said

@@ -23,7 +23,7 @@ def test_nothing_is_said_before_enough_was_seen() -> None:
     few = likeness.learned(Likeness(), np.full(14, 0.1), np.full(99, 0.6))
     assert not few.known
     assert likeness.evidence(few, np.array([0.1, 0.6])).tolist() == [0.0, 0.0]
-    assert likeness.gate(few, "histogram", None) == likeness.usual_gate("histogram", None) == 0.2
+    assert likeness.gate(few, "histogram", None) == likeness.usual_gate("histogram", None) == 0.25
     assert likeness.learned(few, np.array([0.1]), np.array([0.6])).known
 
 
