@@ -25,8 +25,9 @@ Bools = NDArray[np.bool_]
 
 MET_M = 2.0
 """People who were this near to each other may have been mistaken for each other."""
-APART = 50
-"""Who was seen as often beside somebody, or once at a distance, is another; one person may be seen twice for less."""
+APART, FAR = 50, 10
+"""Who was seen in so many ticks beside somebody is another, and a tick at a distance counts for so many: one person may
+be seen twice for less, and for a moment somebody else may be taken for them."""
 _MET_US = 60_000_000
 _SEEN_US = 1_000_000
 _WEIGHT = 60.0
@@ -34,8 +35,8 @@ _WEIGHT = 60.0
 
 class Portraits(msgspec.Struct, frozen=True):
     """number: (K,) ascending. look: (K, D) unit rows, count: (K,) looks in each. since_us: (K,) from when on each is
-    known; sure_us: (K,) until when it was sure that who was there was this person. together: (K, K) in
-    how many ticks who was seen beside whom; ``APART`` for who is not them.
+    known; sure_us: (K,) until when it was sure that who was there was this person. together: (K, K) in how many ticks
+    who was seen beside whom, those at a distance ``FAR`` times; ``APART`` for who is not them.
     """
 
     number: Ints
@@ -50,12 +51,15 @@ class Portraits(msgspec.Struct, frozen=True):
 
 
 class Impressions(msgspec.Struct, frozen=True):
-    """uid: (N,) ascending. look: (N, D) means of unit rows, count: (N,) looks in each, since_us: (N,) of the first."""
+    """uid: (N,) ascending. look: (N, D) means of unit rows, count: (N,) looks in each; since_us, last_us: (N,) of the
+    first and the last.
+    """
 
     uid: Ints
     look: NDArray[np.float32]
     count: Ints
     since_us: Ints
+    last_us: Ints
 
     def __len__(self) -> int:
         return len(self.uid)
@@ -84,7 +88,7 @@ def no_portraits(dim: int) -> Portraits:
 def no_impressions(dim: int) -> Impressions:
     """Nobody seen; looks have ``dim`` numbers."""
     none = np.zeros(0, dtype=np.int64)
-    return Impressions(none, np.zeros((0, dim), dtype=np.float32), none, none)
+    return Impressions(none, np.zeros((0, dim), dtype=np.float32), none, none, none)
 
 
 def looked(album: Album, crowd: Crowd, sightings: Sightings, owner: Ints, at_us: int) -> Album:
@@ -112,7 +116,7 @@ def _together(known: Portraits, crowd: Crowd, at_us: int) -> Portraits:
     here, place = at[rows], crowd.mean[rows, :2]
     pairs = np.ix_(here, here)
     far = np.linalg.norm(place[:, None] - place, axis=2) > MET_M
-    more = np.maximum(known.together[pairs], np.where(far, APART, np.minimum(known.together[pairs] + 1, APART)))
+    more = np.minimum(known.together[pairs] + np.where(far, FAR, 1), APART).astype(np.uint8)
     if (more == known.together[pairs]).all():
         return known
     together = known.together.copy()
@@ -139,14 +143,15 @@ def _impressed(known: Impressions, crowd: Crowd, looks: Floats, uids: Ints, at_u
     uid = np.union1d(known.uid[stays], uids)
     before, now = np.searchsorted(uid, known.uid[stays]), np.searchsorted(uid, uids)
     total = np.zeros((len(uid), known.look.shape[1]))
-    count = np.zeros(len(uid), dtype=np.int64)
+    count, last_us = np.zeros((2, len(uid)), dtype=np.int64)
     since_us = np.full(len(uid), at_us, dtype=np.int64)
     total[before] = known.look[stays] * known.count[stays][:, None].astype(np.float64)
-    count[before], since_us[before] = known.count[stays], known.since_us[stays]
+    count[before], since_us[before], last_us[before] = known.count[stays], known.since_us[stays], known.last_us[stays]
     if len(uids):
         np.add.at(total, now, looks)
         np.add.at(count, now, 1)
-    return Impressions(uid, (total / np.maximum(count, 1)[:, None]).astype(np.float32), count, since_us)
+        last_us[now] = at_us
+    return Impressions(uid, (total / np.maximum(count, 1)[:, None]).astype(np.float32), count, since_us, last_us)
 
 
 def _met(album: Album, crowd: Crowd, at_us: int) -> dict[tuple[int, int], int]:

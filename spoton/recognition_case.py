@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 READY_LOOKS = 3
 READY_US = 1_000_000
 """An impression of fewer looks, or of a shorter time, says little: the same view again is no news."""
-YOUNG_US = 10_000_000
+YOUNG_US = 7_000_000
 """Whoever is new may still turn out to be somebody else for so long."""
 DOUBT = -1.0
 """What looks say, as log odds, of somebody who may be anyone who is away: it is not them, most likely."""
@@ -38,10 +38,10 @@ class Case:
     them who are nobody who was known; grown: (R,) who came long enough ago to settle who they are. look: (R, D), count,
     since_us: (R,) their impressions. own: (R,) which portrait is theirs, -1 none. apart: (R, K) distances, and what
     each says, as log odds. met_us: (R, K) when each was last near whom; contested: (R,) somebody was since it was last
-    sure who they are. away: (R, K) who is not here, or was not before; reach: (R, K) who left before each of those came
-    who were never known by another number, and could have walked to where they came. allowed: (R, K) who else they can
-    be; prior: (R, K) how likely each is before looks are asked, gap_s, way_m, walk: (R, K) the time and way since each
-    was seen, in seconds, metres and deviations from the usual time.
+    sure who they are. away: (R, K) who is not here, or was not before; reach: (R, K) who left before each came, and
+    could have walked to where they came. allowed: (R, K) who else they can be; prior: (R, K) how likely each is before
+    looks are asked, gap_s, way_m, walk: (R, K) the time and way since each was seen, in seconds, metres and deviations
+    from the usual time.
     """
 
     row: Ints
@@ -94,7 +94,8 @@ def case_of(lives: Lives, view: SiteView) -> Case | None:
     long = (seen.count >= READY_LOOKS) & (lives.at_us - seen.since_us >= READY_US)
     pinned = [each.uid for each in lives.bindings.values() if each.pinned]
     ready = (crowd.uid[at] == seen.uid) & (number > 0) & (crowd.seen_us[at] == lives.at_us)
-    ready &= (long | young) & ~np.isin(seen.uid, pinned)
+    # Of whoever came a moment ago every look is news, and without one there is none.
+    ready &= np.where(young, seen.last_us == lives.at_us, long) & ~np.isin(seen.uid, pinned)
     if not ready.any():
         return None
     rows, own, number, sure_us, young = at[ready], own[ready], number[ready], sure_us[ready], young[ready]
@@ -152,9 +153,8 @@ def _with_others(lives: Lives, case: Case, sure_us: Ints, view: SiteView) -> Cas
     gap_s = (came_us[:, None] - gone_us) / 1e6
     way_m = np.linalg.norm(came_m[:, None] - place_m, axis=2)
     free = away & (way_m <= WALK_M_S * gap_s + SLACK_M) & (gone_us <= here_us[:, None])
-    since_us = np.append(lives.album.portraits.since_us, 0)[case.own]
     before_s = (born_us[:, None] - gone_us) / 1e6
-    reach = away & (since_us >= born_us)[:, None] & (before_s >= 0.0)
+    reach = away & (before_s >= 0.0)
     reach &= np.linalg.norm(born_m[:, None] - place_m, axis=2) <= WALK_M_S * before_s + SLACK_M
     # Only whoever is new can be somebody for whom another is taken far from here.
     taken = np.isin(known, case.number[doubted])

@@ -251,7 +251,7 @@ def test_who_was_seen_beside_somebody_for_a_moment_may_be_them_and_who_was_seen_
         album = portraits.looked(album, there, nothing, none, tick)
         together = album.portraits.together
         assert together[0, 1] == together[1, 0] == tick
-        assert together[0, 2] == together[1, 2] == portraits.APART
+        assert together[0, 2] == together[1, 2] == min(tick * portraits.FAR, portraits.APART)
 
 
 def test_what_is_known_of_looks_is_packed_with_the_rest() -> None:

@@ -1,11 +1,11 @@
 """What tells people apart by the colours that they wear, learnt from simulated people.
 
-``python -m spoton.sim.metric_fit`` writes what the built-in embedder measures by, in about eight minutes. Linear discriminant
-analysis (Rao 1948) of ``worn_colours``: the directions in which people differ most, beside how much one person differs
-from view to view. The simulator dresses people from a small wardrobe, so everyone is recoloured:
-hues turned by one angle and channels made stronger or weaker, the same in all their pictures; and every picture is
-made a little lighter or darker, tinted and shifted, as other cameras, lights and detectors would. The floors have
-other cameras than the hall that the demo shows.
+``python -m spoton.sim.metric_fit`` writes what the built-in embedder measures by, in about eight minutes. Linear
+discriminant analysis (Rao 1948) of ``worn_colours``: the directions in which people differ most, beside how much one
+person differs from view to view. The simulator dresses people from a small wardrobe, so everyone is recoloured: hues
+turned by one angle and channels made stronger or weaker, the same in all their pictures; and every picture is made a
+little lighter or darker, tinted and shifted, as other cameras, lights and detectors would. The floors have other
+cameras than the hall that the demo shows.
 """
 
 from __future__ import annotations
