@@ -14,7 +14,7 @@ from spoton.errors import InputError
 
 def bench(
     name: Annotated[
-        str, typer.Argument(help="detection, embedders, engine, faults, fusion, gallery, gpu, soak, tracking")
+        str, typer.Argument(help="clocks, detection, embedders, engine, faults, fusion, gallery, gpu, soak, tracking")
     ],
     as_json: Json = False,
     shared: Annotated[
@@ -39,7 +39,7 @@ def bench(
 
     on_data = {"detection": "spoton.offline.detection_bench", "fusion": "spoton.offline.fusion_bench"}
     by_itself = {"engine": "spoton.offline.engine_bench", "faults": "spoton.trials.faults"}
-    alone = {"gallery": "spoton.offline.gallery_bench"}
+    alone = {"clocks": "spoton.offline.clock_bench", "gallery": "spoton.offline.gallery_bench"}
     if name == "fusion" and sequence:
         module = import_module("spoton.offline.fusion_bench")
         show(module.run(shared, rows=module.parse_rows(sequence), sizes=()), module.render, as_json)
