@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from spoton import drift
 from spoton.adjustment import moved
 from spoton.events import PeopleDetected
 from spoton.geometry import floor_view
@@ -32,6 +33,14 @@ def test_a_clock_is_found_and_nothing_is_invented_where_all_agree() -> None:
     # Nothing usual is known after ten seconds: no alarm, right or wrong.
     assert [(one["after_s"], one["wrong"]) for one in result["turns"]] == [(None, 0)]
     clock_bench.render(result, Console(file=io.StringIO()))
+
+
+def test_a_turn_is_told_after_it_and_of_the_camera_that_was_turned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift, "LEARN_S", 40.0)
+    result = clock_bench.run([clock_bench.FLOORS[2]], skews_s=(), learn_s=60.0, watched_s=50.0)
+    (turn,) = result["turns"]
+    assert 5.0 < turn["after_s"] < 50.0
+    assert turn["wrong"] == 0
 
 
 def test_boxes_move_as_a_camera_turns() -> None:

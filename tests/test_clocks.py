@@ -11,6 +11,7 @@ import pytest
 
 from spoton import camera_pairs, people, skew, skew_search
 from spoton.events import ClockSkewed, PeopleDetected
+from spoton.offline.clock_bench import late
 from spoton.offline.fusion_data import Row, detected, load
 from spoton.sim import noise
 from spoton.sim.scenario import Scenario
@@ -31,10 +32,7 @@ def hall(tmp_path_factory):
 
 def shifted(happened, late_s, *, live):
     """The same with one camera's clock late; in the order in which frames came, or sorted by what the clocks said."""
-    name = sorted({event.camera for event in happened})[CAMERA]
-    late_us = round(1e6 * late_s)
-    after = [msgspec.structs.replace(e, at=e.at + late_us) if e.camera == name else e for e in happened]
-    return after if live else sorted(after, key=lambda event: (event.at, event.camera, event.seq))
+    return late(happened, sorted({event.camera for event in happened})[CAMERA], late_s, live=live)
 
 
 def followed(site, happened):

@@ -6,7 +6,7 @@ import numpy as np
 
 from spoton.offline.embedder_bench import equal_error
 from spoton.sim.floor import SimulatedFloor
-from spoton.sim.metric_fit import learnt, metric, recoloured, seen
+from spoton.sim.metric_fit import Crops, learnt, metric, recoloured, seen
 from spoton.sim.scenario import Scenario
 from spoton.vision.histogram_embedder import METRIC
 from spoton.vision.worn_colours import BINS, STRIPES, of_small
@@ -54,6 +54,17 @@ def test_everyone_keeps_their_pictures_in_other_colours():
         before = crops.pictures[crops.person == person]
         assert pictures.shape == before.shape
         assert not np.array_equal(pictures, before)
+
+
+def test_everyone_wears_one_colour_in_all_their_pictures_and_another_than_others():
+    """Two people who wore the same red, ten pictures each."""
+    red = np.broadcast_to(np.array([200, 30, 30], np.uint8), (20, 60, 24, 3))
+    after = [pictures for _, pictures in recoloured(Crops(red, np.repeat([1, 2], 10)), np.random.default_rng(4))]
+    colours = [pictures.reshape(10, -1, 3).mean(axis=1) for pictures in after]
+    assert max(np.linalg.norm(each - each.mean(axis=0), axis=1).max() for each in colours) < 60
+    assert np.linalg.norm(colours[0].mean(axis=0) - colours[1].mean(axis=0)) > 100
+    # Each picture is in a light of its own.
+    assert min(each.std(axis=0).max() for each in colours) > 1.0
 
 
 def test_only_whom_a_camera_shows_well_is_learnt_from():

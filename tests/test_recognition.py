@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spoton import people, portraits
+from spoton import people, portraits, recognition
 from spoton.crowd import newborn, with_values
 from spoton.events import (
     Embedding,
@@ -24,11 +24,14 @@ from spoton.events import (
     PersonSplit,
     TrackReassigned,
 )
-from spoton.sightings import Sightings
+from spoton.lives import Lives
+from spoton.recognition_case import Case, case_of
+from spoton.sightings import Sightings, SiteView
 from spoton.site import Site
 from tests.test_people import in_time, kinds, plaza, run, stream
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 AWAY = (500.0, 500.0)
 FRAMES = 700
 LEAVES, RETURNS = 300, 400
@@ -219,6 +222,45 @@ def test_two_identities_are_made_one_once_looks_say_so() -> None:
         (f"0-{first}", "0-7", "looks")
     ]
     assert who_is_at(decided, walks[-1, 0]) == {first}
+
+
+def cases(
+    monkeypatch: pytest.MonkeyPatch, walks: Floats, look_of: Callable[[int, int, str], int | None]
+) -> list[tuple[int, Case, Ints]]:
+    """Of each tick that had anybody to decide on: its frame, who could be whom, and whose portraits there were."""
+    found = []
+
+    def noted(lives: Lives, view: SiteView) -> Case | None:
+        case = case_of(lives, view)
+        if case is not None:
+            found.append((round(lives.at_us / 1e5), case, lives.album.portraits.number))
+        return case
+
+    monkeypatch.setattr(recognition, "case_of", noted)
+    watched(plaza(leave_after_s=2.0), walks, look_of, anew=RETURNS)
+    return found
+
+
+def test_whoever_is_new_is_decided_on_when_they_were_looked_at_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = cases(monkeypatch, gone_and_back(), lambda track, frame, camera: track)
+    asked = {frame for frame, case, _ in told if (case.number == 7).any() and frame < RETURNS + 60}
+    assert len(asked) >= 10
+    assert {frame % 5 for frame in asked} == {0}
+
+
+def test_whoever_came_back_may_still_turn_out_to_be_another_who_left_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second leaves for good before the first, who comes back and was somebody before."""
+    walks = gone_and_back()
+    walks[LEAVES - 60 :, 1] = AWAY
+    plain = watched(plaza(leave_after_s=2.0), walks, lambda track, frame, camera: None)
+    first, second = (person_at(plain, place) for place in SIX[:2])
+    reached = [
+        case.reach[case.number == first][:, known == second].all()
+        for frame, case, known in cases(monkeypatch, walks, lambda track, frame, camera: track % 100)
+        if frame > RETURNS + 80 and (case.number == first).any()
+    ]
+    assert len(reached) > 5
+    assert all(reached)
 
 
 def test_whoever_comes_to_stand_beside_their_double_is_somebody_new_and_nobody_is_exchanged() -> None:
